@@ -1,0 +1,3 @@
+"""fedsim: a federated-learning simulator with adversarial clients."""
+
+__version__ = "0.1.0"

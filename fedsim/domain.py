@@ -1,0 +1,250 @@
+"""The few types everything in fedsim is said in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+from annotated_types import Ge, Gt, Le
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from torch import Tensor
+
+Count = Annotated[int, Ge(0)]
+PositiveCount = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+
+Memory = Mapping[str, "Tensor"]
+"""What a rule remembers between rounds, by name; empty for most."""
+
+Knowledge = Literal["own", "honest", "rule"]
+KNOWLEDGE: tuple[Knowledge, ...] = ("own", "honest", "rule")
+"""What the adversary sees, from least to most; each includes those before it."""
+
+
+class Mistake(Exception):
+    """Something the user can mend: shown as one sentence, exit code 2, no traceback."""
+
+
+class Refused(Mistake):
+    """The input lies outside what a method's paper allows; says the method, the numbers and the remedy."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a flat vector of ``size`` entries is made of named tensors; weights come first, then buffers.
+
+    Fields:
+        names, shapes: of each tensor, in order.
+        weights: d, the number of trained entries; entries d and after are buffers (BatchNorm statistics).
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    weights: int
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each tensor lies in the flat vector."""
+        edges = [0]
+        for shape in self.shapes:
+            entries = 1
+            for side in shape:
+                entries *= side
+            edges.append(edges[-1] + entries)
+        return tuple(slice(*pair) for pair in zip(edges, edges[1:], strict=False))
+
+    @property
+    def size(self) -> int:
+        """Entries of the flat vector, buffers included."""
+        return self.slices[-1].stop if self.shapes else 0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled samples held as tensors.
+
+    Fields:
+        inputs: (m, *shape) float32; images are (m, channels, height, width) with values in [0, 1].
+        labels: (m,) int64, each in [0, classes).
+        classes: c.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.inputs.shape[1:])
+
+    def take(self, indices: Tensor) -> Dataset:
+        """The samples at ``indices`` (k,), in that order."""
+        return Dataset(self.inputs[indices], self.labels[indices], self.classes)
+
+
+@dataclass(frozen=True)
+class Updates:
+    """One round's uploads.
+
+    Fields:
+        deltas: (n, d) float32, w_client - w_server.
+        weights: (n,) float32, each row's say in rules that weigh rows.
+        clients: (n,) int64, the client ids, ascending.
+    """
+
+    deltas: Tensor
+    weights: Tensor
+    clients: Tensor
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+
+class Aggregate(NamedTuple):
+    """What a rule returns.
+
+    Fields:
+        step: (d,) the direction in which the server moves.
+        memory: what the rule wants to be handed next round.
+        shares: (n,) each client's share of the step, where the rule has one number a client; None where it
+            works entry by entry.
+    """
+
+    step: Tensor
+    memory: Memory = {}
+    shares: Tensor | None = None
+
+
+@runtime_checkable
+class Aggregator(Protocol):
+    """An aggregation rule: hyperparameters and a pure call."""
+
+    def require(self, n: int) -> None:
+        """Raise ``Refused`` if the rule promises nothing for ``n`` uploads."""
+        ...
+
+    def init(self, layout: Layout) -> Memory:
+        """The memory before the first round."""
+        ...
+
+    def __call__(self, updates: Updates, memory: Memory) -> Aggregate:
+        """Aggregate one round; calls ``require(len(updates))`` first and leaves its inputs untouched."""
+        ...
+
+
+@dataclass(frozen=True)
+class View:
+    """The threat model, as data: an attack sees what stands here and nothing else.
+
+    Fields:
+        round: the round being played, from 1.
+        params: (d,) the weights the server broadcast.
+        own: (f, d) what the adversary's clients would honestly upload.
+        honest: (h, d) the other clients' updates of this round, under knowledge "honest" or "rule"; else None.
+        rule, memory: the server's rule and what it remembers, under knowledge "rule"; else None.
+        poisoned: (f, d) what the adversary's clients upload when they train on poisoned data; None when the
+            attack poisons none.
+        layout: of the weights.
+        data: the adversary's clients' own samples, in the order of ``own``.
+    """
+
+    round: int
+    params: Tensor
+    own: Tensor
+    honest: Tensor | None
+    rule: Aggregator | None
+    memory: Memory | None
+    poisoned: Tensor | None
+    layout: Layout
+    data: tuple[Dataset, ...] = ()
+
+    @property
+    def seen(self) -> Tensor:
+        """(h, d) the honest updates the adversary reckons with: the others' where it sees them, else its own."""
+        return self.own if self.honest is None else self.honest
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """Crafts the uploads of all of the adversary's clients of a round."""
+
+    needs: ClassVar[Knowledge]
+
+    def __call__(self, view: View, rng: Generator) -> Tensor:
+        """(f, d): one row for each row of ``view.own``; leaves the view untouched."""
+        ...
+
+
+@runtime_checkable
+class Poison(Protocol):
+    """An attack that changes its clients' data before they train; ``view.poisoned`` holds what came of it."""
+
+    def poison(self, data: Dataset, rng: Generator) -> Dataset:
+        """The samples the client trains on instead of ``data``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Drop:
+    """An upload that did not reach the rule, and why."""
+
+    client: int
+    reason: Literal["non-finite", "wrong shape", "absent", "malformed"]
+
+
+@dataclass(frozen=True)
+class Uploads:
+    """What a carrier brings back: the rows that could be read, and the clients whose could not.
+
+    Fields:
+        rows: (n, size) float32, w_client - w_server, weights first, then buffers.
+        examples: (n,) int64, samples each client says it holds.
+        losses: (n,) float32, each client's mean training loss.
+        clients: (n,) int64, ascending.
+    """
+
+    rows: Tensor
+    examples: Tensor
+    losses: Tensor
+    clients: Tensor
+    dropped: tuple[Drop, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """The whole checkpoint of a run.
+
+    Fields:
+        round: rounds played.
+        params: (size,) the global model, weights first, then buffers.
+        memory: the rule's.
+        momentum: (d,) the server optimiser's velocity.
+        skipped: rounds skipped in a row until now.
+    """
+
+    round: int
+    params: Tensor
+    memory: Memory
+    momentum: Tensor
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is written down about one round; ``measures`` holds the figures of attack, rule and evaluation."""
+
+    number: int
+    clients: tuple[int, ...]
+    attackers: tuple[int, ...]
+    dropped: tuple[Drop, ...]
+    skipped: str | None
+    measures: Mapping[str, float] = field(default_factory=dict)

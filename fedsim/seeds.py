@@ -1,0 +1,41 @@
+"""Every random draw comes from a generator named by what it is for; there is no global state.
+
+``stream(7, "round", 12, "client", 4)`` gives the same numbers whatever else was drawn before it, so adding a
+client, an attack or a metric changes no one else's draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.random import Generator, Philox
+
+from fedsim.lazy import torch
+
+
+def _digest(seed: int, path: tuple[int | str, ...]) -> bytes:
+    # repr keeps 1 and "1" apart, and the separator ("a", "b") and ("ab",).
+    return hashlib.blake2b(repr((seed, *path)).encode(), digest_size=16).digest()
+
+
+def stream(seed: int, *path: int | str) -> Generator:
+    """A generator for one purpose, named by ``path``; equal arguments give equal draws."""
+    return Generator(Philox(key=np.frombuffer(_digest(seed, path), dtype=np.uint64)))
+
+
+@contextmanager
+def torch_stream(seed: int, *path: int | str) -> Iterator[None]:
+    """Seed torch's global CPU generator for the block, and put back what it was.
+
+    For what takes no generator of its own: parameter initialisation and dropout.
+    """
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(int.from_bytes(_digest(seed, path)[:8], "little") >> 1)
+    try:
+        yield
+    finally:
+        generator.set_state(before)
