@@ -147,6 +147,7 @@ class View:
 
     Fields:
         round: the round being played, from 1.
+        n: how many clients were chosen this round, its own included.
         params: (d,) the weights the server broadcast.
         own: (f, d) what the adversary's clients would honestly upload.
         honest: (h, d) the other clients' updates of this round, under knowledge "honest" or "rule"; else None.
@@ -158,6 +159,7 @@ class View:
     """
 
     round: int
+    n: int
     params: Tensor
     own: Tensor
     honest: Tensor | None
@@ -175,9 +177,13 @@ class View:
 
 @runtime_checkable
 class Attack(Protocol):
-    """Crafts the uploads of all of the adversary's clients of a round."""
+    """Crafts the uploads of all of the adversary's clients of a round; ``needs`` is the least it must see."""
 
     needs: ClassVar[Knowledge]
+
+    def require(self, n: int, f: int, knowledge: Knowledge) -> None:
+        """Raise ``Refused`` if f of n clients under this knowledge are too few or too many for it."""
+        ...
 
     def __call__(self, view: View, rng: Generator) -> Tensor:
         """(f, d): one row for each row of ``view.own``; leaves the view untouched."""
@@ -240,11 +246,19 @@ class ServerState:
 
 @dataclass(frozen=True)
 class Round:
-    """What is written down about one round; ``measures`` holds the figures of attack, rule and evaluation."""
+    """What is written down about one round.
+
+    Fields:
+        clients, attackers: ids of those chosen, and of those among them that are malicious.
+        struck: whether these uploaded crafted rows.
+        skipped: why the round changed nothing; None when it did.
+        measures: the figures of attack, rule and evaluation, by name.
+    """
 
     number: int
     clients: tuple[int, ...]
     attackers: tuple[int, ...]
+    struck: bool
     dropped: tuple[Drop, ...]
     skipped: str | None
     measures: Mapping[str, float] = field(default_factory=dict)

@@ -28,11 +28,13 @@ class Settings:
     """Base of table entries: the bounds in their annotations hold however the object was made."""
 
     def __post_init__(self) -> None:
-        for field in fields(type(self)):  # type: ignore[type-var]
+        for field in fields(type(self)):
             value = getattr(self, field.name)
             for bound in getattr(field.type, "__metadata__", ()):
                 if isinstance(value, int | float) and (broken := _broken(bound, value)):
-                    raise Mistake(f"{type(self).__name__}.{field.name}: {value} is out of range; must be {broken}")
+                    raise Mistake(
+                        f"{type(self).__name__}.{field.name}: {value} is out of range; must be {broken}"
+                    )
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Table:
     def load(self, name: str) -> type[Any]:
         """The class behind a name of the table, or behind the user's own "package.module:Class"."""
         if name in self.entries:
-            return _imported(self.entries[name])
+            entry: type[Any] = _imported(self.entries[name])
+            return entry
         if ":" not in name:
             raise Mistake(f"unknown {self.kind} {name!r}{did_you_mean(name, self.entries)}")
         try:
@@ -69,8 +72,7 @@ def fields(entry: type[Any]) -> tuple[Field, ...]:
             default=field.default_factory()
             if field.default_factory is not dataclasses.MISSING
             else field.default,
-            required=field.default is dataclasses.MISSING
-            and field.default_factory is dataclasses.MISSING,
+            required=field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
         )
         for field in dataclasses.fields(entry)
         if field.init

@@ -40,6 +40,19 @@ def squared_distances(rows: Tensor) -> Tensor:
     return distances.fill_diagonal_(0)
 
 
+def gram(rows: Tensor) -> Tensor:
+    """(n, n) float64 inner products of the rows of (n, d).
+
+    Products of float32 numbers are exact in float64. O(n^2 d) time, a chunk of columns beside the input.
+    """
+    n, d = rows.shape
+    products = torch.zeros(n, n, dtype=torch.float64, device=rows.device)
+    for chunk in column_chunks(n, d):
+        wide = rows[:, chunk].double()
+        products.addmm_(wide, wide.T)
+    return products
+
+
 def sorted_columns(rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Each chunk of columns of (n, d) with its values ascending over clients, as (slice, (width, n))."""
     n, d = rows.shape
@@ -84,9 +97,7 @@ class FlatModule:
         flat = [tensors[name].detach().reshape(-1) for name in self.layout.names]
         self.vector: Tensor = torch.cat(flat) if flat else torch.zeros(0)
         self.gradient: Tensor = torch.zeros_like(self.vector[: self.layout.weights])
-        for name, shape, where in zip(
-            self.layout.names, self.layout.shapes, self.layout.slices, strict=True
-        ):
+        for name, shape, where in zip(self.layout.names, self.layout.shapes, self.layout.slices, strict=True):
             tensors[name].data = self.vector[where].view(shape)
             if where.stop <= self.layout.weights:
                 tensors[name].grad = self.gradient[where].view(shape)

@@ -1,0 +1,1 @@
+"""Every defense under one attack: what is left of the accuracy."""

@@ -1,0 +1,218 @@
+"""From a configuration to the objects of an experiment: the only file that turns names into things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from clients import ATTACKS
+from clients.adversary import Adversary, Schedule, Stealth
+from fedsim.config import AttackSection, Config, Entry
+from fedsim.data import DATASETS, PARTITIONS
+from fedsim.domain import (
+    KNOWLEDGE,
+    Aggregator,
+    Attack,
+    Dataset,
+    Mistake,
+    Poison,
+    Refused,
+    ServerState,
+)
+from fedsim.engine.local import LocalCarrier
+from fedsim.engine.round import World
+from fedsim.lazy import torch
+from fedsim.models import MODELS
+from fedsim.objectives import OBJECTIVES
+from fedsim.seeds import stream, torch_stream
+from fedsim.tables import Table
+from fedsim.training import evaluate
+from fedsim.vectors import FlatModule
+from strategies import RULES
+
+if TYPE_CHECKING:
+    from fedsim.objectives.objective import Objective
+
+TABLES: Mapping[str, Table] = {
+    "data": DATASETS,
+    "partition": PARTITIONS,
+    "model": MODELS,
+    "objective": OBJECTIVES,
+    "strategy": RULES,
+    "attack": ATTACKS,
+}
+"""Each section of a configuration that names something, and where the names are defined."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A configuration come to life.
+
+    Fields:
+        state: before the first round.
+        labels: (clients, classes) how many samples of each label each client holds.
+    """
+
+    config: Config
+    world: World
+    state: ServerState
+    labels: np.ndarray
+
+
+def experiment(config: Config) -> Experiment:
+    """Everything a run needs. Raises Mistake for what cannot hold together, starting with the key."""
+    rule, adversary = rule_of(config), adversary_of(config)
+    device = _device(config.engine.device)
+    train, test = _made("data", config.data).load(config.seed)
+    parts = _parts(config, train)
+    shards = [_on(train.take(torch.from_numpy(part)), device) for part in parts]
+    model = _model(config, train, device)
+    poisoned = {}
+    if isinstance(adversary.attack, Poison):
+        for client in adversary.clients:
+            rng = stream(config.seed, "poison", client)
+            poisoned[client] = adversary.attack.poison(shards[client], rng)
+    carrier = LocalCarrier(
+        model=model,
+        shards=shards,
+        poisoned=poisoned,
+        objective=cast("Objective", _made("objective", config.objective)),
+        training=config.training,
+        seed=config.seed,
+    )
+    testing, batch, test = config.evaluation, config.evaluation.batch_size, _on(test, device)
+    world = World(
+        seed=config.seed,
+        clients=config.clients.count,
+        chosen=config.clients.chosen,
+        layout=model.layout,
+        carrier=carrier,
+        adversary=adversary,
+        rule=rule,
+        server=config.server,
+        shards={client: shards[client] for client in adversary.clients},
+        evaluate=lambda params: evaluate(model, params, test, batch),
+        evaluated=lambda round: round % testing.every == 0 or round == config.rounds,
+    )
+    labels = np.stack([np.bincount(train.labels[part].numpy(), minlength=train.classes) for part in parts])
+    return Experiment(config, world, world.start(model.vector.clone()), labels)
+
+
+def check(config: Config) -> None:
+    """Refuse what cannot hold together and can be told without loading data."""
+    rule_of(config)
+    adversary_of(config)
+
+
+def rule_of(config: Config) -> Aggregator:
+    """The aggregation rule; refuses one that promises nothing for the clients chosen in a round."""
+    rule = _made("strategy", config.strategy)
+    if not isinstance(rule, Aggregator):
+        raise Mistake(
+            f"strategy.name: {config.strategy.name!r} is no rule: it must have require, init and __call__"
+        )
+    try:
+        rule.require(config.clients.chosen)
+    except Refused as refusal:
+        raise Refused(f"strategy: {refusal}") from refusal
+    return rule
+
+
+def adversary_of(config: Config) -> Adversary:
+    """The adversary; refuses more attackers than clients, and an attack that needs more than it is granted."""
+    section, count, chosen = config.attack, config.clients.count, config.clients.chosen
+    attack = _made("attack", section)
+    if not isinstance(attack, Attack):
+        raise Mistake(f"attack.name: {section.name!r} is no attack: it must have needs, require and __call__")
+    ids = _attackers(section, count, config.seed)
+    if KNOWLEDGE.index(attack.needs) > KNOWLEDGE.index(section.knowledge):
+        raise Refused(
+            f'attack.knowledge: {section.name} needs knowledge "{attack.needs}"; granted: "{section.knowledge}"'
+        )
+    if ids:
+        # Under client sampling the number in a round varies; its expectation stands for it here.
+        present = max(1, round(len(ids) * chosen / count))
+        try:
+            attack.require(chosen, present, section.knowledge)
+        except Refused as refusal:
+            raise Refused(f"attack: {refusal}") from refusal
+    return Adversary(
+        attack=attack,
+        clients=ids,
+        knowledge=section.knowledge,
+        schedule=Schedule(section.start, section.stop, section.every, section.probability),
+        stealth=Stealth(section.stealth, section.stealth_final, config.rounds),
+    )
+
+
+def _attackers(section: AttackSection, count: int, seed: int) -> tuple[int, ...]:
+    if isinstance(section.clients, int):
+        if section.clients > count:
+            raise Mistake(
+                f"attack.clients: {section.clients} attackers are more than the {count} clients there are"
+            )
+        chosen = stream(seed, "attackers").choice(count, section.clients, replace=False)
+        return tuple(sorted(int(client) for client in chosen))
+    ids = sorted(section.clients)
+    if len(set(ids)) < len(ids):
+        raise Mistake(f"attack.clients: {list(section.clients)} names a client twice")
+    if ids and ids[-1] >= count:
+        raise Mistake(f"attack.clients: no client {ids[-1]}; ids go from 0 to {count - 1}")
+    return tuple(ids)
+
+
+def _made(key: str, entry: Entry) -> Any:
+    """The object an entry of the configuration stands for; entries inside it become objects first."""
+    return _object(key, TABLES[key], entry)
+
+
+def _object(key: str, table: Table, entry: Entry) -> Any:
+    cls = table.load(entry.name)
+    known = Entry.model_fields | AttackSection.model_fields if key == "attack" else Entry.model_fields
+    settings = {}
+    for name in type(entry).model_fields:
+        value = getattr(entry, name)
+        if name not in known:
+            settings[name] = _object(f"{key}.{name}", RULES, value) if isinstance(value, Entry) else value
+    try:
+        return cls(**settings)
+    except Mistake as mistake:
+        raise Mistake(f"{key}: {mistake}") from mistake
+
+
+def _parts(config: Config, train: Dataset) -> list[np.ndarray]:
+    partition = _made("partition", config.partition)
+    rng = stream(config.seed, "partition")
+    try:
+        parts: list[np.ndarray] = partition(train.labels.numpy(), config.clients.count, rng)
+    except Mistake as mistake:
+        raise Mistake(f"partition: {mistake}") from mistake
+    return parts
+
+
+def _model(config: Config, train: Dataset, device: torch.device) -> FlatModule:
+    builder = _made("model", config.model)
+    with torch_stream(config.seed, "model"):
+        try:
+            module = builder.build(train.shape, train.classes)
+        except Mistake as mistake:
+            raise Mistake(f"model: {mistake}") from mistake
+    return FlatModule(module.to(device))
+
+
+def _on(data: Dataset, device: torch.device) -> Dataset:
+    return Dataset(data.inputs.to(device), data.labels.to(device), data.classes)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise Mistake(
+            f"engine.device: {name!r} is not available here: {str(error).splitlines()[0]}"
+        ) from error
+    return device

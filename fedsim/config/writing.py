@@ -1,0 +1,27 @@
+"""A configuration written out whole: every default filled in, so that it reads back as the same experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import tomli_w
+
+from fedsim.config.sections import Config
+
+
+def resolved(config: Config) -> dict[str, Any]:
+    """Every key with its value; keys that are left out (None in Python) stay left out."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def to_toml(config: Config) -> str:
+    """The resolved configuration as TOML."""
+    return tomli_w.dumps(resolved(config))
+
+
+def config_hash(config: Config) -> str:
+    """12 hexadecimal digits that name the experiment: equal exactly for equal resolved configurations."""
+    canonical = json.dumps(resolved(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()

@@ -1,0 +1,1 @@
+"""One round, and who carries it."""

@@ -1,0 +1,101 @@
+"""A whole experiment: its run, the runs to compare with, and the report over them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from fedsim.build import Experiment, experiment
+from fedsim.config import Config, config_hash
+from fedsim.domain import Round, ServerState
+from fedsim.engine.round import play_round
+from fedsim.lazy import torch
+from fedsim.results.folder import RunFolder
+
+
+class Watcher(Protocol):
+    """Whoever shows a run's progress."""
+
+    def start(self, label: str, rounds: int) -> None:
+        """A run begins."""
+        ...
+
+    def advance(self, played: Round) -> None:
+        """A round was played."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something to tell the user once."""
+        ...
+
+
+def run(config: Config, label: str, out: Path, force: bool, watcher: Watcher) -> RunFolder:
+    """The run of ``config`` in its folder under ``out``: the one that is there, or a new one.
+
+    Ctrl-C ends the run early; its folder then says so in its summary. Raises Mistake for what cannot hold together or cannot be
+    written, before anything is trained.
+    """
+    folder = RunFolder.of(config, out)
+    if folder.finished and not force:
+        watcher.note(f"{label}: this run is there already, in {folder.path}; --force runs it again")
+        return folder
+    torch.set_num_threads(config.engine.threads)
+    built = experiment(config)
+    folder.begin(config, built.labels)
+    watcher.start(label, config.rounds)
+    started = time.perf_counter()
+    state, status, reason = built.state, "failed", None
+    try:
+        while state.round < config.rounds and reason is None:
+            before = time.perf_counter()
+            state, played = play_round(state, built.world)
+            folder.record(played, time.perf_counter() - before)
+            watcher.advance(played)
+            reason = _stopped(state, played, config)
+        status = "finished" if reason is None else "stopped"
+    except KeyboardInterrupt:
+        status, reason = "interrupted", "Ctrl-C"
+    except BaseException as error:
+        reason = repr(error)
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        figures = summary(built, folder.rows, status, reason, seconds)
+        folder.finish(figures, built.world.layout, state.params)
+    return folder
+
+
+def _stopped(state: ServerState, played: Round, config: Config) -> str | None:
+    if state.skipped < config.server.max_skipped:
+        return None
+    return f"{state.skipped} rounds in a row were skipped, the last because: {played.skipped}"
+
+
+def summary(
+    built: Experiment, rows: list[dict[str, Any]], status: str, reason: str | None, seconds: float
+) -> Mapping[str, Any]:
+    """The final figures, by the keys of ``fedsim.results.keys.SUMMARY``."""
+    config = built.config
+    tested = [row for row in rows if "accuracy" in row]
+    accuracy = tested[-1]["accuracy"] if tested else math.nan
+    return {
+        "status": status,
+        "reason": reason,
+        "name": config.name,
+        "strategy": config.strategy.name,
+        "attack": config.attack.name,
+        "seed": config.seed,
+        "config_hash": config_hash(config),
+        "rounds": len(rows),
+        "accuracy": accuracy,
+        "error_rate": 1 - accuracy,
+        "loss": tested[-1]["loss"] if tested else math.nan,
+        "skipped_rounds": sum(row["skipped"] is not None for row in rows),
+        "dropped_uploads": sum(row["dropped"] for row in rows),
+        "clients": config.clients.count,
+        "attackers": len(built.world.adversary.clients),
+        "seconds": round(seconds, 3),
+    }

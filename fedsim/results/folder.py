@@ -1,0 +1,174 @@
+"""A run's folder: written as the run goes, each file whole or absent."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedsim.config import Config, config_hash, to_toml
+from fedsim.domain import Layout, Mistake, Round
+from fedsim.results.environment import environment
+from fedsim.results.keys import METRICS
+
+if TYPE_CHECKING:
+    import pyarrow
+    from torch import Tensor
+
+FLUSH_SECONDS = 5.0
+"""How much of a running experiment's metrics a crash may cost."""
+
+
+@dataclass
+class RunFolder:
+    """The folder of one run, and the rows of its metrics.
+
+    Fields:
+        path: OUT/name/id, the id being the configuration's hash.
+    """
+
+    path: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    _flushed: float = 0.0
+
+    @classmethod
+    def of(cls, config: Config, out: Path) -> RunFolder:
+        """Where the run of ``config`` lies under ``out``, whether or not it exists."""
+        return cls(out / config.name / config_hash(config))
+
+    @property
+    def finished(self) -> bool:
+        """Whether a whole run is there."""
+        return (self.path / "summary.json").is_file() and self.summary()["status"] == "finished"
+
+    def summary(self) -> dict[str, Any]:
+        """The final figures, see ``keys.SUMMARY``."""
+        found: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+        return found
+
+    def metrics(self) -> pyarrow.Table:
+        """One row per round, see ``keys.METRICS``."""
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_table(self.path / "metrics.parquet")
+
+    def labels(self) -> np.ndarray:
+        """(clients, classes) samples of each label at each client."""
+        return np.array(json.loads((self.path / "partition.json").read_text()))
+
+    def begin(self, config: Config, labels: np.ndarray) -> None:
+        """Make the folder anew, with what is known before the first round. Raises Mistake if it cannot be written."""
+        try:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write("config.toml", to_toml(config))
+            self.write("environment.json", json.dumps(environment(config.seed), indent=2))
+            self.write("partition.json", json.dumps(labels.tolist()))
+        except OSError as error:
+            raise Mistake(f"--out: cannot write the run's folder {self.path}: {error.strerror}") from error
+
+    def record(self, played: Round, seconds: float) -> None:
+        """Add a round; the file follows every few seconds."""
+        self.rows.append(row(played, seconds))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the metrics of all rounds so far."""
+        import pyarrow
+        import pyarrow.parquet
+
+        columns = {name: [found.get(name) for found in self.rows] for name in METRICS}
+        table = pyarrow.table(columns, schema=_schema())
+        with _replacing(self.path / "metrics.parquet") as draft:
+            pyarrow.parquet.write_table(table, draft)
+        self._flushed = time.monotonic()
+
+    def finish(self, summary: Mapping[str, Any], layout: Layout, params: Tensor) -> None:
+        """Write the last metrics, the model and, last of all, the summary."""
+        from safetensors.torch import save
+
+        self.flush()
+        tensors = {
+            name: params[where].reshape(shape).cpu().clone()
+            for name, shape, where in zip(layout.names, layout.shapes, layout.slices, strict=True)
+        }
+        self.write("model.safetensors", save(tensors))
+        self.write("summary.json", json.dumps(plain(summary), indent=2))
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write one file of the folder, whole or not at all."""
+        with _replacing(self.path / name) as draft:
+            if isinstance(content, str):
+                draft.write_text(content, encoding="utf-8")
+            else:
+                draft.write_bytes(content)
+
+
+def row(played: Round, seconds: float) -> dict[str, Any]:
+    """A round as a row of metrics."""
+    return {
+        "round": played.number,
+        "seconds": seconds,
+        "clients": list(played.clients),
+        "attackers": list(played.attackers),
+        "attackers_present": len(played.attackers),
+        "struck": played.struck,
+        "dropped": len(played.dropped),
+        "drops": [{"client": drop.client, "reason": drop.reason} for drop in played.dropped],
+        "skipped": played.skipped,
+        **played.measures,
+    }
+
+
+def plain(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with null for numbers JSON does not have."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in found.items()
+    }
+
+
+def _schema() -> pyarrow.Schema:
+    import pyarrow
+
+    special = {
+        "round": pyarrow.int64(),
+        "clients": pyarrow.list_(pyarrow.int64()),
+        "attackers": pyarrow.list_(pyarrow.int64()),
+        "attackers_present": pyarrow.int64(),
+        "struck": pyarrow.bool_(),
+        "dropped": pyarrow.int64(),
+        "drops": pyarrow.list_(pyarrow.struct([("client", pyarrow.int64()), ("reason", pyarrow.string())])),
+        "skipped": pyarrow.string(),
+    }
+    return pyarrow.schema([(name, special.get(name, pyarrow.float64())) for name in METRICS])
+
+
+class _replacing:
+    """A draft beside the file, put in its place when the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Path:
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        os.close(handle)
+        self._draft = Path(name)
+        return self._draft
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._draft.chmod(0o644)
+            self._draft.replace(self._path)
+        else:
+            self._draft.unlink(missing_ok=True)

@@ -1,0 +1,112 @@
+"""A client's work in a round: the same function wherever the client runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedsim.config import TrainingSection
+from fedsim.domain import Dataset
+from fedsim.lazy import torch
+from fedsim.seeds import stream, torch_stream
+from fedsim.vectors import FlatModule
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from torch import Tensor
+
+    from fedsim.objectives.objective import Objective
+
+
+def batches(samples: int, training: TrainingSection, rng: Generator) -> Iterator[np.ndarray]:
+    """The indices (b,) of each local step's batch, for a client with ``samples`` samples.
+
+    Epochs: each a new permutation cut into batches, the last one shorter. Steps: as many full batches from permutations laid
+    end to end. A batch size above ``samples`` takes them all.
+    """
+    size = min(training.batch_size, samples)
+    if training.epochs is not None:
+        for _ in range(training.epochs):
+            order = rng.permutation(samples)
+            yield from (order[start : start + size] for start in range(0, samples, size))
+        return
+    order, start = rng.permutation(samples), 0
+    for _ in range(training.steps or 1):
+        if start + size > samples:
+            order, start = np.concatenate([order[start:], rng.permutation(samples)]), 0
+        yield order[start : start + size]
+        start += size
+
+
+def train_client(
+    model: FlatModule,
+    params: Tensor,
+    data: Dataset,
+    objective: Objective,
+    training: TrainingSection,
+    seed: int,
+    *path: int | str,
+) -> tuple[Tensor, float]:
+    """Train one client from ``params`` (size,) and return its upload (size,) and its mean training loss.
+
+    The upload is w_client - w_server for fedavg and minus the gradient of one batch for fedsgd; in the buffers' part it is their
+    change in both. ``model`` is scratch space. Every draw comes from the stream named by ``path``. A client keeps no
+    optimiser state between rounds; one without samples uploads zeros.
+    """
+    if len(data) == 0:
+        return torch.zeros_like(params), float("nan")
+    model.vector.copy_(params)
+    model.module.train()
+    weights = torch.nn.Parameter(model.weights)
+    weights.grad = model.gradient
+    optimizer = _optimizer(weights, training)
+    losses = []
+    rng = stream(seed, *path, "batches")
+    noise = torch_stream(seed, *path, "noise") if _draws(model.module) else nullcontext()
+    with noise:
+        for indices in batches(len(data), training, rng):
+            batch = data.take(torch.from_numpy(indices).to(data.labels.device))
+            model.gradient.zero_()
+            loss = objective.loss(model.module, batch.inputs, batch.labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            if training.algorithm == "fedavg":
+                optimizer.step()
+    upload = model.vector - params
+    if training.algorithm == "fedsgd":
+        upload[: model.layout.weights] = -model.gradient
+    return upload, float(torch.stack(losses).mean())
+
+
+def _optimizer(weights: torch.nn.Parameter, training: TrainingSection) -> torch.optim.Optimizer:
+    if training.optimizer == "adam":
+        return torch.optim.Adam([weights], lr=training.learning_rate, weight_decay=training.weight_decay)
+    return torch.optim.SGD(
+        [weights],
+        lr=training.learning_rate,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+    )
+
+
+def _draws(module: torch.nn.Module) -> bool:
+    """Whether a training pass of the module draws random numbers."""
+    return any(isinstance(part, torch.nn.modules.dropout._DropoutNd) for part in module.modules())
+
+
+def evaluate(model: FlatModule, params: Tensor, data: Dataset, batch_size: int) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy of ``params`` (size,) on ``data``, in evaluation mode."""
+    model.vector.copy_(params)
+    model.module.eval()
+    loss, correct = 0.0, 0
+    with torch.no_grad():
+        for start in range(0, len(data), batch_size):
+            inputs = data.inputs[start : start + batch_size]
+            labels = data.labels[start : start + batch_size]
+            scores = model.module(inputs)
+            loss += float(torch.nn.functional.cross_entropy(scores, labels, reduction="sum"))
+            correct += int((scores.argmax(dim=1) == labels).sum())
+    return loss / len(data), correct / len(data)
