@@ -1,7 +1,8 @@
-"""What a data set is: something that loads a training and a test set."""
+"""What a data set is, and what those that are read from disk share."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -30,15 +31,32 @@ def images(pixels: NDArray[np.generic], labels: NDArray[np.generic], classes: in
     return Dataset(torch.from_numpy(inputs), torch.from_numpy(labels.astype(np.int64)), classes)
 
 
-def limited(data: Dataset, limit: int, setting: str) -> Dataset:
-    """The first ``limit`` samples of one fixed shuffle of ``data``, which no seed changes; all of it if 0.
+def kept(samples: int, limit: int, setting: str) -> NDArray[np.int64]:
+    """The indices that a limit keeps: the first ``limit`` of one fixed shuffle, which no seed changes.
 
-    A smaller limit's samples are among a larger one's. Refuses a limit above the number of samples, naming
-    ``setting``.
+    All, in their order, if the limit is 0. A smaller limit's samples are among a larger one's. Refuses a
+    limit above the number of samples, naming ``setting``.
     """
-    if limit > len(data):
-        raise Mistake(f"{setting}: {limit} asked for, but there are {len(data)} samples; 0 takes all")
+    if limit > samples:
+        raise Mistake(f"{setting}: {limit} asked for, but there are {samples} samples; 0 takes all")
     if limit == 0:
-        return data
-    order = stream(0, "data", "limit").permutation(len(data))
-    return data.take(torch.from_numpy(order[:limit]))
+        return np.arange(samples)
+    return stream(0, "data", "limit").permutation(samples)[:limit]
+
+
+def missing(title: str, root: str) -> Mistake:
+    """What to say when a data set does not lie where it should."""
+    return Mistake(
+        f"data.root: no {title} under {root!r}; "
+        "set data.download = true to fetch it, or data.root to where it lies"
+    )
+
+
+def unreachable(title: str, error: Exception) -> Mistake:
+    """What to say when a download fails."""
+    return Mistake(f"data.download: cannot fetch {title}: {' '.join(str(error).split())}")
+
+
+def announce_download(title: str, root: str) -> None:
+    """Say on stderr that the network is about to be used."""
+    print(f"data.download = true: fetching {title} into {root!r}", file=sys.stderr)
