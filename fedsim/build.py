@@ -186,20 +186,14 @@ def _object(key: str, table: Table, entry: Entry) -> Any:
 def _parts(config: Config, train: Dataset) -> list[np.ndarray]:
     partition = _made("partition", config.partition)
     rng = stream(config.seed, "partition")
-    try:
-        parts: list[np.ndarray] = partition(train.labels.numpy(), config.clients.count, rng)
-    except Mistake as mistake:
-        raise Mistake(f"partition: {mistake}") from mistake
+    parts: list[np.ndarray] = partition(train.labels.numpy(), config.clients.count, rng)
     return parts
 
 
 def _model(config: Config, train: Dataset, device: torch.device) -> FlatModule:
     builder = _made("model", config.model)
     with torch_stream(config.seed, "model"):
-        try:
-            module = builder.build(train.shape, train.classes)
-        except Mistake as mistake:
-            raise Mistake(f"model: {mistake}") from mistake
+        module = builder.build(train.shape, train.classes)
     return FlatModule(module.to(device))
 
 

@@ -51,16 +51,17 @@ class Display:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._task is not None:
+            self._progress.stop()
 
     def start(self, label: str, rounds: int) -> None:
         """Show a new bar."""
+        self._progress.start()
         self._task = self._progress.add_task(label, total=rounds, accuracy="accuracy   -  ")
 
     def advance(self, played: Round) -> None:

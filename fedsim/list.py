@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from fedsim.commands import launch
+from fedsim.config.entries import NESTED
 from fedsim.domain import Mistake
 from fedsim.tables import Field, Table, did_you_mean, fields, first_line
 
@@ -56,6 +57,8 @@ def _type(kind: Any) -> str:
     words = {int: "integer", float: "number", str: "text", bool: "true or false"}
     if kind in words:
         return words[kind]
+    if kind in NESTED:
+        return f"a {NESTED[kind]}"
     inner = [argument for argument in get_args(kind) if argument not in (type(None), Ellipsis)]
     if hasattr(kind, "__metadata__"):
         return _type(inner[0])

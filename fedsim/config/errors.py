@@ -66,6 +66,9 @@ def _sentence(where: tuple[str | int, ...], group: list[ErrorDetails], root: typ
     telling = [error for error in group if error["type"] not in _EXPECTED]
     if not telling:
         expected = " or ".join(dict.fromkeys(_EXPECTED[error["type"]] for error in group))
+        section = _model(_annotation_at(root, where))
+        if section is not None and "name" in section.model_fields:
+            expected = f"{expected} with a name, such as {dotted(where)}.name={group[0]['input']}"
         return f"expected {expected}, got {_shown(group[0]['input'])}"
     error = telling[0]
     kind, context = error["type"], error.get("ctx", {})
@@ -80,7 +83,7 @@ def _sentence(where: tuple[str | int, ...], group: list[ErrorDetails], root: typ
         field = _annotation_at(root, where)
         return f"{_shown(error['input'])} is not allowed{did_you_mean(str(error['input']), _choices(field))}"
     if kind == "string_pattern_mismatch":
-        return f"{_shown(error['input'])} is not a name: letters, digits, '.', '_' and '-', not first"
+        return f"{_shown(error['input'])} is not a name: letters, digits, '.', '_' and '-', beginning with a letter or digit"
     return error["msg"].removeprefix("Value error, ")
 
 

@@ -51,7 +51,7 @@ def read(path: Path, overrides: Sequence[str], tables: Mapping[str, Table]) -> R
     for override in overrides:
         _apply(changes, *_split(override))
     merged, notes = merge(raw, changes, tables)
-    config = _validated(merged, tables, lambda where: _place(where, path, changes))
+    config = _validated(merged, tables, partial(_place, path, changes))
     compared = {}
     for label, differing in config.compare.items():
         base = {key: value for key, value in merged.items() if key != "compare"}
@@ -100,29 +100,31 @@ def _validated(raw: Raw, tables: Mapping[str, Table], place: Callable[[Where], s
     try:
         kind = config_type(raw, tables)
     except EntryError as error:
-        raise Mistake(f"{place(error.where)}: {dotted(error.where)}: {error}") from error
+        raise Mistake(f"{place(error.where)}: {error}") from error
     try:
         # By way of JSON, whose arrays are tuples to a strict model.
         return kind.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         told = sentences(error.errors(), raw, kind)
         raise Mistake(
-            "\n".join(f"{place(where)}: {dotted(where)}: {sentence}" for where, sentence in told)
+            "\n".join(f"{place(where)}: {sentence}" for where, sentence in told)
         ) from error
 
 
 def _in_comparison(path: Path, label: str, where: Where) -> str:
-    return f"{path}: compare.{label}"
+    return f"{path}: {dotted(('compare', label, *where))}"
 
 
-def _place(where: Where, path: Path, changes: Mapping[str, Any]) -> str:
-    """Who wrote the value at ``where``: the command line or the file."""
+def _place(path: Path, changes: Mapping[str, Any], where: Where) -> str:
+    """The place of a value: who wrote it, the command line or the file, and its key."""
     here: Any = changes
     for part in where:
-        if not isinstance(here, Mapping) or part not in here:
-            return str(path)
+        if not isinstance(here, Mapping):
+            break  # A whole value from the command line, such as a list.
+        if part not in here:
+            return f"{path}: {dotted(where)}"
         here = here[part]
-    return "command line"
+    return f"command line: {dotted(where)}"
 
 
 def _parse(path: Path) -> Raw:
@@ -132,8 +134,10 @@ def _parse(path: Path) -> Raw:
         near = difflib.get_close_matches(path.name, [other.name for other in _siblings(path)], n=1)
         hint = f" (did you mean '{path.parent / near[0]}'?)" if near else ""
         raise Mistake(f"{path}: no such file{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise Mistake(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Mistake(f"{path}: cannot be read: not UTF-8 text") from error
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -13,6 +13,7 @@ from fedsim.domain import (
     Aggregator,
     Dataset,
     Layout,
+    Mistake,
     Poison,
     Refused,
     Round,
@@ -159,6 +160,9 @@ def _aggregated(updates: Updates, state: ServerState, world: World) -> tuple[Agg
         aggregate = world.rule(updates, state.memory)
     except Refused as refusal:
         return None, str(refusal)
+    if aggregate.step.shape != updates.deltas.shape[1:]:
+        shape = tuple(aggregate.step.shape)
+        raise Mistake(f"strategy: the rule's step has shape {shape}, not ({updates.deltas.shape[1]},)")
     if not bool(torch.isfinite(aggregate.step).all()):
         return None, "the rule's step is not finite"
     return aggregate, None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def accuracy_curves(runs: Sequence[tuple[str, RunFolder]]) -> str:
             linestyle=DASHES[place % len(DASHES)],
             linewidth=2.4 if place == 0 else 1.8,
             marker="o" if len(tested) == 1 else None,
-            label=label,
+            label=f"{label}\n({outcome(folder.summary())})",
         )
     axes.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -64,6 +64,12 @@ def label_histogram(labels: np.ndarray, attackers: Sequence[int]) -> str:
             )
     figure.colorbar(image, ax=axes, label="samples")
     return _svg(figure)
+
+
+def outcome(summary: Mapping[str, Any]) -> str:
+    """Which rule met which attack."""
+    attack = f"under {summary['attack']}" if summary["attackers"] else "without attack"
+    return f"{summary['strategy']} {attack}"
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

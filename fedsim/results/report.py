@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsim.results.figures import accuracy_curves, label_histogram
+from fedsim.results.figures import accuracy_curves, label_histogram, outcome
 from fedsim.results.folder import RunFolder
 from fedsim.results.keys import SUMMARY
 
@@ -54,9 +54,9 @@ def write_report(runs: Sequence[tuple[str, RunFolder]]) -> Path:
 def headline(runs: Sequence[tuple[str, RunFolder]]) -> str:
     """The answer in one sentence: how much accuracy is left, and what the compared runs end with."""
     first = runs[0][1].summary()
-    told = f"{_outcome(first)} leaves a test accuracy of {_percent(first)}"
+    told = f"{outcome(first)} leaves a test accuracy of {_percent(first)}"
     others = [
-        f"{label} ({_outcome(found.summary())}) {_percent(found.summary())}" for label, found in runs[1:]
+        f"{label} ({outcome(found.summary())}) {_percent(found.summary())}" for label, found in runs[1:]
     ]
     return f"{told}; beside it: {', '.join(others)}." if others else f"{told}."
 
@@ -121,14 +121,6 @@ def _attackers(folder: RunFolder) -> list[int]:
 def _listed(clients: Sequence[int]) -> str:
     shown = ", ".join(str(client) for client in clients[:12])
     return f"client {shown}" if len(clients) == 1 else f"clients {shown}{', …' if len(clients) > 12 else ''}"
-
-
-def _outcome(found: Mapping[str, Any]) -> str:
-    return (
-        f"{found['strategy']} under {found['attack']}"
-        if found["attackers"]
-        else f"{found['strategy']} without attack"
-    )
 
 
 def _percent(found: Mapping[str, Any]) -> str:
