@@ -224,4 +224,19 @@ def test_mlp_refuses_an_empty_layer():
 
 
 def test_lenet5_by_layer():
-    assert per_layer(Lenet5().build(MNIST, 10)) == [156, 2416, 48120, 10164, 850]
+    module = Lenet5().build(MNIST, 10)
+    assert per_layer(module) == [156, 2416, 48120, 10164, 850]
+    assert [type(layer).__name__ for layer in module] == [
+        *("Conv2d", "ReLU", "MaxPool2d", "Conv2d", "ReLU", "MaxPool2d", "Flatten"),
+        *("Linear", "ReLU", "Linear", "ReLU", "Linear"),
+    ]
+
+
+def test_resnet18_keeps_small_images_whole_until_its_second_stage():
+    module, shapes = build("resnet18"), []
+    for stage in (module.layer1, module.layer2, module.layer3, module.layer4):
+        stage.register_forward_hook(lambda stage, inputs, output: shapes.append(tuple(output.shape[1:])))
+    module(batch("resnet18"))
+    assert shapes == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
+    # He's normal initialisation by fan-out, as in the other convolutions: std = sqrt(2 / (64 * 9)) = 0.0589.
+    assert module.conv1.weight.std().item() == pytest.approx(0.0589, rel=0.1)

@@ -80,6 +80,13 @@ def test_one_client_holds_all(name):
     assert lists(deal(PARTITIONS.load(name)(), [0] * 7, 1)) == [list(range(7))]
 
 
+@EVERY
+def test_samples_of_one_label_are_shuffled_before_they_are_dealt(name):
+    parts = deal(PARTITIONS.load(name)(), [0] * 50, 5)
+    # Unshuffled, a client would hold one run of neighbours, or one a shard.
+    assert all((np.diff(part) > 1).sum() > 2 for part in parts if len(part) >= 10)
+
+
 def test_histogram_by_hand():
     parts = [np.array([0, 1, 4]), np.array([2, 3])]
     counts = histogram(np.array([2, 0, 1, 1, 2]), parts, 4)
@@ -157,11 +164,6 @@ def test_shards_bound_the_labels_a_client_holds(labels_per_client):
     counts = histogram(TEN_CLASSES, parts, 10)
     assert (counts > 0).sum(axis=1).max() == labels_per_client
     assert (counts.sum(axis=1) == 20).all()
-
-
-def test_shards_within_a_label_are_shuffled():
-    parts = deal(Shards(1), [0] * 50, 5)
-    assert any((np.diff(part) > 1).any() for part in parts)
 
 
 def test_shards_refuse_more_shards_than_samples():
