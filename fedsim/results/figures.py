@@ -22,7 +22,7 @@ DASHES = ("-", "--", ":", "-.")
 
 def accuracy_curves(runs: Sequence[tuple[str, RunFolder]]) -> str:
     """Test accuracy over rounds, one line a run; the first is the experiment itself."""
-    figure, axes = _figure(8.0, 3.6)
+    figure, axes = _figure(7.2, 4.2)
     for place, (label, folder) in enumerate(runs):
         rows = folder.metrics().select(["round", "accuracy"]).to_pylist()
         tested = [(row["round"], row["accuracy"]) for row in rows if row["accuracy"] is not None]
@@ -39,7 +39,7 @@ def accuracy_curves(runs: Sequence[tuple[str, RunFolder]]) -> str:
             label=f"{label}\n({outcome(folder.summary())})",
         )
     axes.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.02))
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(frameon=False, loc="outside upper left", ncols=min(len(runs), 3))
     return _svg(figure)
 
 
