@@ -65,13 +65,14 @@ def merge(
 ) -> tuple[Raw, list[str]]:
     """``changes`` laid over ``base``.
 
-    A new name in a section lets the keys of ``base`` fall away that the new entry does not know, and says so.
+    A new name in a section lets the keys of ``base`` fall away that the new entry does not know, and says so. An empty table
+    takes everything away: ``compare={}``.
     """
     merged: Raw = dict(base)
     notes: list[str] = []
     for key, change in changes.items():
         before = merged.get(key)
-        if not (isinstance(before, dict) and isinstance(change, Mapping)):
+        if not (isinstance(before, dict) and isinstance(change, Mapping) and change):
             merged[key] = change
             continue
         if key in tables and change.get("name", before.get("name")) != before.get("name"):
