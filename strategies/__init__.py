@@ -1,1 +1,64 @@
-"""Aggregation rules."""
+"""Aggregation rules: each is a frozen dataclass of hyperparameters, called with one round's updates.
+
+``from strategies import Krum`` imports that rule's module and no other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fedsim.tables import Table
+
+if TYPE_CHECKING:
+    from strategies.bulyan import Bulyan
+    from strategies.clipping import CenteredClipping, NormClipping
+    from strategies.geometric_median import GeometricMedian
+    from strategies.krum import Krum, MultiKrum
+    from strategies.mean import Mean
+    from strategies.median import Median
+    from strategies.mixing import Bucketing, NearestNeighborMixing
+    from strategies.trimmed_mean import TrimmedMean
+
+__all__ = [
+    "RULES",
+    "Bucketing",
+    "Bulyan",
+    "CenteredClipping",
+    "GeometricMedian",
+    "Krum",
+    "Mean",
+    "Median",
+    "MultiKrum",
+    "NearestNeighborMixing",
+    "NormClipping",
+    "TrimmedMean",
+]
+
+RULES = Table(
+    "strategy",
+    {
+        "mean": "strategies.mean:Mean",
+        "median": "strategies.median:Median",
+        "trimmed_mean": "strategies.trimmed_mean:TrimmedMean",
+        "krum": "strategies.krum:Krum",
+        "multi_krum": "strategies.krum:MultiKrum",
+        "bulyan": "strategies.bulyan:Bulyan",
+        "geometric_median": "strategies.geometric_median:GeometricMedian",
+        "centered_clipping": "strategies.clipping:CenteredClipping",
+        "norm_clipping": "strategies.clipping:NormClipping",
+        "nnm": "strategies.mixing:NearestNeighborMixing",
+        "bucketing": "strategies.mixing:Bucketing",
+    },
+)
+
+_NAMES = {path.partition(":")[2]: name for name, path in RULES.entries.items()}
+
+
+def __getattr__(attribute: str) -> Any:
+    if attribute not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
+    return RULES.load(_NAMES[attribute])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})
