@@ -56,7 +56,8 @@ class Stealth:
         """The factor in ``round``, from 1."""
         if self.final is None or self.rounds < 2:
             return self.factor
-        return self.factor + (self.final - self.factor) * (round - 1) / (self.rounds - 1)
+        progress = (round - 1) / (self.rounds - 1)
+        return (1 - progress) * self.factor + progress * self.final
 
     def blend(self, honest: Tensor, crafted: Tensor, round: int) -> Tensor:
         """(f, d) what is sent; exactly one of the two at alpha 0 and 1, however large the other is."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clients.base import Malicious
-from fedsim.domain import NonNegative
+from fedsim.domain import Knowledge, NonNegative, Refused
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -26,11 +26,20 @@ class InnerProductManipulation(Malicious):
     Fields:
         epsilon: length of the upload, as a multiple of the honest mean.
     Knowledge: with "honest", the mean of the other clients' updates; with "own", the mean of its own clients'.
+    Refuses: knowledge "honest" where all clients are malicious, so that no honest mean is there.
     Cost: O(h d).
     Source: Xie, Koyejo, Gupta, Fall of Empires, UAI 2019, Sec. 4.
     """
 
     epsilon: NonNegative = 10.0
+
+    def require(self, n: int, f: int, knowledge: Knowledge) -> None:
+        """See Refuses; ``n`` and ``f`` of one round."""
+        if f == n and knowledge != "own":
+            raise Refused(
+                f"ipm refuses f = {f} attackers of n = {n}: no honest mean is left to turn round; "
+                'it needs f < n, or knowledge "own"'
+            )
 
     def __call__(self, view: View, rng: Generator) -> Tensor:
         """(f, d), the same row for all."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import index
 
 import numpy as np
 from numpy.random import Generator, Philox
@@ -18,7 +19,9 @@ from fedsim.lazy import torch
 
 def _digest(seed: int, path: tuple[int | str, ...]) -> bytes:
     # repr keeps 1 and "1" apart, and the separator ("a", "b") and ("ab",).
-    return hashlib.blake2b(repr((seed, *path)).encode(), digest_size=16).digest()
+    # index makes a number of numpy's count as itself.
+    parts = tuple(part if isinstance(part, str) else index(part) for part in (seed, *path))
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
 def stream(seed: int, *path: int | str) -> Generator:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 
@@ -30,7 +31,7 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(type(self)):
             value = getattr(self, field.name)
-            for bound in getattr(field.type, "__metadata__", ()):
+            for bound in _bounds(field.type):
                 if isinstance(value, int | float) and (broken := _broken(bound, value)):
                     raise Mistake(
                         f"{type(self).__name__}.{field.name}: {value} is out of range; must be {broken}"
@@ -51,6 +52,8 @@ class Table:
             return entry
         if ":" not in name:
             raise Mistake(f"unknown {self.kind} {name!r}{did_you_mean(name, self.entries)}")
+        if not all(part.isidentifier() for part in name.replace(":", ".", 1).split(".")):
+            raise Mistake(f'{self.kind} {name!r} is not of the form "package.module:Class"')
         try:
             found = _imported(name)
         except ImportError as error:
@@ -90,6 +93,14 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"{hint}; known: {', '.join(names) or 'none'}"
+
+
+def _bounds(kind: Any) -> Iterator[object]:
+    """The bounds on a number of this type; a type that allows None has those of its other part."""
+    if get_origin(kind) in (Union, UnionType):
+        for part in get_args(kind):
+            yield from _bounds(part)
+    yield from getattr(kind, "__metadata__", ())
 
 
 def _broken(bound: object, value: float) -> str | None:

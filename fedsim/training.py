@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +34,7 @@ def batches(samples: int, training: TrainingSection, rng: Generator) -> Iterator
         return
     order, start = rng.permutation(samples), 0
     for _ in range(training.steps or 1):
-        if start + size > samples:
+        if start + size > len(order):
             order, start = np.concatenate([order[start:], rng.permutation(samples)]), 0
         yield order[start : start + size]
         start += size
@@ -65,8 +64,7 @@ def train_client(
     optimizer = _optimizer(weights, training)
     losses = []
     rng = stream(seed, *path, "batches")
-    noise = torch_stream(seed, *path, "noise") if _draws(model.module) else nullcontext()
-    with noise:
+    with torch_stream(seed, *path, "noise"):
         for indices in batches(len(data), training, rng):
             batch = data.take(torch.from_numpy(indices).to(data.labels.device))
             model.gradient.zero_()
@@ -90,11 +88,6 @@ def _optimizer(weights: torch.nn.Parameter, training: TrainingSection) -> torch.
         momentum=training.momentum,
         weight_decay=training.weight_decay,
     )
-
-
-def _draws(module: torch.nn.Module) -> bool:
-    """Whether a training pass of the module draws random numbers."""
-    return any(isinstance(part, torch.nn.modules.dropout._DropoutNd) for part in module.modules())
 
 
 def evaluate(model: FlatModule, params: Tensor, data: Dataset, batch_size: int) -> tuple[float, float]:

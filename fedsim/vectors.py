@@ -30,13 +30,9 @@ def squared_distances(rows: Tensor) -> Tensor:
     Through a Gram matrix accumulated in float64: products of float32 numbers are exact there, so neither a large
     common offset nor one huge row spoils the others. O(n^2 d) time, a chunk of columns beside the input.
     """
-    n, d = rows.shape
-    gram = torch.zeros(n, n, dtype=torch.float64, device=rows.device)
-    for chunk in column_chunks(n, d):
-        wide = rows[:, chunk].double()
-        gram.addmm_(wide, wide.T)
-    norms = gram.diagonal()
-    distances = (norms[:, None] + norms[None, :] - gram - gram.T).clamp_(min=0)
+    products = gram(rows)
+    norms = products.diagonal()
+    distances = (norms[:, None] + norms[None, :] - products - products.T).clamp_(min=0)
     return distances.fill_diagonal_(0)
 
 

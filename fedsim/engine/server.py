@@ -22,7 +22,7 @@ def sanitize(
     """
     d = layout.weights
     # A sum is finite only if all its terms are, and costs no (n, d) mask; a finite row whose sum overflows is caught below.
-    finite = torch.isfinite(uploads.rows.sum(dim=1))
+    finite = torch.isfinite(uploads.rows.sum(dim=1)).cpu()
     for row in (~finite).nonzero().flatten().tolist():
         finite[row] = torch.isfinite(uploads.rows[row]).all()
     kept = uploads if bool(finite.all()) else _only(uploads, finite)
@@ -58,7 +58,7 @@ def _only(uploads: Uploads, kept: Tensor) -> Uploads:
     return replace(
         uploads,
         rows=uploads.rows[kept],
-        examples=uploads.examples[kept.cpu()],
-        losses=uploads.losses[kept.cpu()],
-        clients=uploads.clients[kept.cpu()],
+        examples=uploads.examples[kept],
+        losses=uploads.losses[kept],
+        clients=uploads.clients[kept],
     )
