@@ -22,8 +22,8 @@ class ALittleIsEnough(Malicious):
 
         z = Phi^-1((n - f - s) / (n - f)),   s = floor(n/2 + 1) - f
 
-    s honest clients lie further out than the attackers, who with them make a majority. mu and sigma are mean and standard
-    deviation (divided by the number of rows) of the updates the adversary sees.
+    s honest clients lie further out than the attackers, who with them make a majority. mu and sigma are mean and
+    standard deviation (divided by the number of rows) of the updates the adversary sees.
 
     Fields:
         z: the number of standard deviations; computed from n and f when left out. The formula is 0 at n = 10, f = 2 and

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class InnerProductManipulation(Malicious):
     """All malicious clients upload the honest mean turned round: x = -epsilon mean(honest).
 
-    Under plain averaging of n uploads, f of them malicious, the aggregate becomes (n - f - epsilon f)/n times the honest mean,
+    Under plain averaging of n uploads, f of them malicious, the aggregate becomes (n - f - epsilon f)/n times the
+    honest mean,
     so it points backwards exactly when epsilon > (n - f)/f. A small epsilon stays near the honest updates and fools
     distance-based rules.
 

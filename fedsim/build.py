@@ -10,6 +10,7 @@ import numpy as np
 
 from clients import ATTACKS
 from clients.adversary import Adversary, Schedule, Stealth
+from clients.none import NoAttack
 from fedsim.config import AttackSection, Config, Entry
 from fedsim.data import DATASETS, PARTITIONS
 from fedsim.domain import (
@@ -111,9 +112,7 @@ def rule_of(config: Config) -> Aggregator:
     """The aggregation rule; refuses one that promises nothing for the clients chosen in a round."""
     rule = _made("strategy", config.strategy)
     if not isinstance(rule, Aggregator):
-        raise Mistake(
-            f"strategy.name: {config.strategy.name!r} is no rule: it must have require, init and __call__"
-        )
+        raise Mistake(f"strategy.name: {config.strategy.name!r} is no rule: it must have require, init and __call__")
     try:
         rule.require(config.clients.chosen)
     except Refused as refusal:
@@ -127,7 +126,7 @@ def adversary_of(config: Config) -> Adversary:
     attack = _made("attack", section)
     if not isinstance(attack, Attack):
         raise Mistake(f"attack.name: {section.name!r} is no attack: it must have needs, require and __call__")
-    ids = _attackers(section, count, config.seed)
+    ids = () if isinstance(attack, NoAttack) else _attackers(section, count, config.seed)
     if KNOWLEDGE.index(attack.needs) > KNOWLEDGE.index(section.knowledge):
         raise Refused(
             f'attack.knowledge: {section.name} needs knowledge "{attack.needs}"; granted: "{section.knowledge}"'
@@ -151,9 +150,7 @@ def adversary_of(config: Config) -> Adversary:
 def _attackers(section: AttackSection, count: int, seed: int) -> tuple[int, ...]:
     if isinstance(section.clients, int):
         if section.clients > count:
-            raise Mistake(
-                f"attack.clients: {section.clients} attackers are more than the {count} clients there are"
-            )
+            raise Mistake(f"attack.clients: {section.clients} attackers are more than the {count} clients there are")
         chosen = stream(seed, "attackers").choice(count, section.clients, replace=False)
         return tuple(sorted(int(client) for client in chosen))
     ids = sorted(section.clients)
@@ -206,7 +203,5 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise Mistake(
-            f"engine.device: {name!r} is not available here: {str(error).splitlines()[0]}"
-        ) from error
+        raise Mistake(f"engine.device: {name!r} is not available here: {str(error).splitlines()[0]}") from error
     return device

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from annotated_types import Ge, Gt, Le
@@ -56,7 +58,7 @@ class Layout:
             for side in shape:
                 entries *= side
             edges.append(edges[-1] + entries)
-        return tuple(slice(*pair) for pair in zip(edges, edges[1:], strict=False))
+        return tuple(slice(*pair) for pair in itertools.pairwise(edges))
 
     @property
     def size(self) -> int:
@@ -120,7 +122,7 @@ class Aggregate(NamedTuple):
     """
 
     step: Tensor
-    memory: Memory = {}
+    memory: Memory = MappingProxyType({})
     shares: Tensor | None = None
 
 

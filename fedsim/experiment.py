@@ -35,8 +35,8 @@ class Watcher(Protocol):
 def run(config: Config, label: str, out: Path, force: bool, watcher: Watcher) -> RunFolder:
     """The run of ``config`` in its folder under ``out``: the one that is there, or a new one.
 
-    Ctrl-C ends the run early; its folder then says so in its summary. Raises Mistake for what cannot hold together or cannot be
-    written, before anything is trained.
+    Ctrl-C ends the run early; its folder then says so in its summary. Raises Mistake for what cannot hold together or
+    cannot be written, before anything is trained.
     """
     folder = RunFolder.of(config, out)
     if folder.finished and not force:

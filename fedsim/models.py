@@ -167,9 +167,7 @@ class DrflSynthetic(Settings):
         if shape != (2,):
             raise _misfit("drfl_synthetic", "(2,)", shape)
         nn = torch.nn
-        return _glorot(
-            nn.Sequential(nn.Linear(2, 4), nn.ELU(), nn.Linear(4, 2), nn.ELU(), nn.Linear(2, classes))
-        )
+        return _glorot(nn.Sequential(nn.Linear(2, 4), nn.ELU(), nn.Linear(4, 2), nn.ELU(), nn.Linear(2, classes)))
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,17 @@ def stream(seed: int, *path: int | str) -> Generator:
 
 @contextmanager
 def torch_stream(seed: int, *path: int | str) -> Iterator[None]:
-    """Seed torch's global CPU generator for the block, and put back what it was.
+    """Seed torch's global generators for the block, CUDA's too where it is in use, and put back what they were.
 
     For what takes no generator of its own: parameter initialisation and dropout.
     """
-    generator = torch.default_generator
-    before = generator.get_state()
-    generator.manual_seed(int.from_bytes(_digest(seed, path)[:8], "little") >> 1)
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    generators = [torch.default_generator, *(torch.cuda.default_generators[device] for device in devices)]
+    before = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(int.from_bytes(_digest(seed, path)[:8], "little") >> 1)
     try:
         yield
     finally:
-        generator.set_state(before)
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)

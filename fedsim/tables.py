@@ -33,9 +33,7 @@ class Settings:
             value = getattr(self, field.name)
             for bound in _bounds(field.type):
                 if isinstance(value, int | float) and (broken := _broken(bound, value)):
-                    raise Mistake(
-                        f"{type(self).__name__}.{field.name}: {value} is out of range; must be {broken}"
-                    )
+                    raise Mistake(f"{type(self).__name__}.{field.name}: {value} is out of range; must be {broken}")
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,7 @@ def fields(entry: type[Any]) -> tuple[Field, ...]:
         Field(
             name=field.name,
             type=hints[field.name],
-            default=field.default_factory()
-            if field.default_factory is not dataclasses.MISSING
-            else field.default,
+            default=field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default,
             required=field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
         )
         for field in dataclasses.fields(entry)

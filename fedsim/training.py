@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def batches(samples: int, training: TrainingSection, rng: Generator) -> Iterator[np.ndarray]:
     """The indices (b,) of each local step's batch, for a client with ``samples`` samples.
 
-    Epochs: each a new permutation cut into batches, the last one shorter. Steps: as many full batches from permutations laid
-    end to end. A batch size above ``samples`` takes them all.
+    Epochs: each a new permutation cut into batches, the last one shorter. Steps: as many full batches from
+    permutations laid end to end. A batch size above ``samples`` takes them all.
     """
     size = min(training.batch_size, samples)
     if training.epochs is not None:
@@ -51,7 +51,8 @@ def train_client(
 ) -> tuple[Tensor, float]:
     """Train one client from ``params`` (size,) and return its upload (size,) and its mean training loss.
 
-    The upload is w_client - w_server for fedavg and minus the gradient of one batch for fedsgd; in the buffers' part it is their
+    The upload is w_client - w_server for fedavg and minus the gradient of one batch for fedsgd; in the buffers' part
+    it is their
     change in both. ``model`` is scratch space. Every draw comes from the stream named by ``path``. A client keeps no
     optimiser state between rounds; one without samples uploads zeros.
     """

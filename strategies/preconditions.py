@@ -38,9 +38,7 @@ def enough(
         return
     largest = (n - offset) // slope
     remedy = (
-        f"at n = {n} the largest {setting} is {largest}"
-        if largest >= 0
-        else f"even {setting} = 0 needs n >= {offset}"
+        f"at n = {n} the largest {setting} is {largest}" if largest >= 0 else f"even {setting} = 0 needs n >= {offset}"
     )
     raise Refused(
         f"{rule} refuses n = {n} uploads with {setting} = {value}: "

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("key, meaning", [*SUMMARY.items(), *METRICS.items()])
+@pytest.mark.parametrize(("key", "meaning"), [*SUMMARY.items(), *METRICS.items()])
 def test_every_result_is_documented(key: str, meaning: str) -> None:
     assert f"| `{key}` | {meaning} |" in README
 

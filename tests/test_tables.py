@@ -85,9 +85,7 @@ def test_a_table_without_entries_says_so():
 
 
 def test_did_you_mean_names_the_nearest():
-    assert did_you_mean("epsilom", ["epsilon", "clients"]) == (
-        " (did you mean 'epsilon'?); known: clients, epsilon"
-    )
+    assert did_you_mean("epsilom", ["epsilon", "clients"]) == (" (did you mean 'epsilon'?); known: clients, epsilon")
     assert did_you_mean("x", []) == "; known: none"
 
 

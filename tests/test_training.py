@@ -135,9 +135,7 @@ def plainly(kind, data, training, path=PATH, seed=0):
     floats = [*module.parameters(), *(buffer for buffer in module.buffers() if buffer.is_floating_point())]
     before = torch.cat([tensor.detach().flatten().clone() for tensor in floats])
     if training.optimizer == "adam":
-        optimizer = torch.optim.Adam(
-            module.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-        )
+        optimizer = torch.optim.Adam(module.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     else:
         optimizer = torch.optim.SGD(
             module.parameters(),

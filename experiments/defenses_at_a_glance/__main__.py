@@ -22,7 +22,7 @@ from fedsim.results.environment import commit
 
 HERE = Path(__file__).parent
 DEFENSES: dict[str, Sequence[str]] = {
-    "mean, no attack": ["strategy.name=mean", "attack.name=none", "attack.clients=0"],
+    "mean, no attack": ["strategy.name=mean", "attack.name=none"],
     "mean": ["strategy.name=mean"],
     "median": ["strategy.name=median", "strategy.byzantine=2"],
     "trimmed_mean": ["strategy.name=trimmed_mean", "strategy.byzantine=2"],

@@ -16,7 +16,7 @@ NESTED: Mapping[type[Any], str] = {Aggregator: "strategy"}
 
 
 def entry_type(table: Table, cls: type[Any], base: type[Entry], label: str | None = None) -> type[Entry]:
-    """The section for one entry of a table: the keys of ``base`` and the entry's own; settings with nested entries stay open."""
+    """The section for one entry of a table: the keys of ``base`` and the entry's own; nested entries stay open."""
     own: dict[str, Any] = {}
     for field in fields(cls):
         kind = Entry if field.type in NESTED else field.type

@@ -83,7 +83,8 @@ def _sentence(where: tuple[str | int, ...], group: list[ErrorDetails], root: typ
         field = _annotation_at(root, where)
         return f"{_shown(error['input'])} is not allowed{did_you_mean(str(error['input']), _choices(field))}"
     if kind == "string_pattern_mismatch":
-        return f"{_shown(error['input'])} is not a name: letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        letters = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        return f"{_shown(error['input'])} is not a name: {letters}"
     return error["msg"].removeprefix("Value error, ")
 
 

@@ -60,12 +60,11 @@ def read(path: Path, overrides: Sequence[str], tables: Mapping[str, Table]) -> R
     return Reading(config, compared, tuple(notes))
 
 
-def merge(
-    base: Mapping[str, Any], changes: Mapping[str, Any], tables: Mapping[str, Table]
-) -> tuple[Raw, list[str]]:
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[Raw, list[str]]:
     """``changes`` laid over ``base``.
 
-    A new name in a section lets the keys of ``base`` fall away that the new entry does not know, and says so. An empty table
+    A new name in a section lets the keys of ``base`` fall away that the new entry does not know, and says so. An
+    empty table
     takes everything away: ``compare={}``.
     """
     merged: Raw = dict(base)
@@ -84,9 +83,7 @@ def merge(
     return merged, notes
 
 
-def _kept(
-    key: str, before: Raw, change: Mapping[str, Any], tables: Mapping[str, Table], notes: list[str]
-) -> Raw:
+def _kept(key: str, before: Raw, change: Mapping[str, Any], tables: Mapping[str, Table], notes: list[str]) -> Raw:
     try:
         section = config_type({key: dict(change)}, {key: tables[key]}).model_fields[key].annotation
     except EntryError:
@@ -107,9 +104,7 @@ def _validated(raw: Raw, tables: Mapping[str, Table], place: Callable[[Where], s
         return kind.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         told = sentences(error.errors(), raw, kind)
-        raise Mistake(
-            "\n".join(f"{place(where)}: {sentence}" for where, sentence in told)
-        ) from error
+        raise Mistake("\n".join(f"{place(where)}: {sentence}" for where, sentence in told)) from error
 
 
 def _in_comparison(path: Path, label: str, where: Where) -> str:
@@ -159,9 +154,7 @@ def _split(override: str) -> tuple[list[str], Any]:
     except tomllib.TOMLDecodeError as error:
         if _BARE.fullmatch(text):
             return parts, text
-        raise Mistake(
-            f"command line: {key}: {text!r} is not a TOML value; put quotes around a string"
-        ) from error
+        raise Mistake(f"command line: {key}: {text!r} is not a TOML value; put quotes around a string") from error
 
 
 def _apply(changes: Raw, parts: list[str], value: Any) -> None:

@@ -11,7 +11,7 @@ from fedsim.tables import Table, fields
 
 
 def schema(tables: Mapping[str, Table]) -> dict[str, Any]:
-    """JSON schema (draft 2020-12): each section that names something is one of its table's entries, or your own class."""
+    """JSON schema (draft 2020-12): a section that names something is an entry of its table, or your own class."""
     root = Config.model_json_schema()
     definitions: dict[str, Any] = root["$defs"]
     for key, table in tables.items():

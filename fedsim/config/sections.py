@@ -58,9 +58,7 @@ class TrainingSection(Section):
     algorithm: Literal["fedavg", "fedsgd"] = Field(
         "fedavg", description="fedavg uploads the change after local steps, fedsgd minus one batch's gradient"
     )
-    steps: PositiveCount | None = Field(
-        None, description="local steps; 1 when neither steps nor epochs is set"
-    )
+    steps: PositiveCount | None = Field(None, description="local steps; 1 when neither steps nor epochs is set")
     epochs: PositiveCount | None = Field(None, description="passes over the client's data, instead of steps")
     batch_size: PositiveCount = Field(32, description="samples a step; a client with fewer uses all it has")
     optimizer: Literal["sgd", "adam"] = Field("sgd", description="local optimiser, new in every round")
@@ -75,9 +73,7 @@ class TrainingSection(Section):
         if self.algorithm == "fedsgd" and (self.epochs is not None or self.steps not in (None, 1)):
             raise ValueError("fedsgd takes one gradient: leave out steps and epochs")
         if self.algorithm == "fedsgd" and (self.optimizer != "sgd" or self.momentum or self.weight_decay):
-            raise ValueError(
-                "fedsgd uploads the bare gradient: leave out optimizer, momentum and weight_decay"
-            )
+            raise ValueError("fedsgd uploads the bare gradient: leave out optimizer, momentum and weight_decay")
         if self.optimizer == "adam" and self.momentum:
             raise ValueError("momentum belongs to sgd; adam has its own")
         return self
@@ -102,9 +98,7 @@ class ServerSection(Section):
 class AttackSection(Entry):
     """The adversary: its attack, its clients, what it sees, when and how stealthily it strikes."""
 
-    clients: Count | tuple[Count, ...] = Field(
-        0, description="how many, spread by seed; or a list of client ids"
-    )
+    clients: Count | tuple[Count, ...] = Field(0, description="how many, spread by seed; or a list of client ids")
     knowledge: Knowledge = Field(
         "honest",
         description="own: its clients' updates; honest: all updates of the round; rule: the server's rule, too",
@@ -112,9 +106,7 @@ class AttackSection(Entry):
     stealth: Share = Field(1.0, description="alpha: sent = (1 - alpha) honest + alpha crafted")
     stealth_final: Share | None = Field(None, description="alpha in the last round, reached linearly")
     start: PositiveCount = Field(1, description="first round of the attack")
-    stop: PositiveCount | None = Field(
-        None, description="last round of the attack; the run's last when left out"
-    )
+    stop: PositiveCount | None = Field(None, description="last round of the attack; the run's last when left out")
     every: PositiveCount = Field(1, description="strike in each every-th round from start")
     probability: Share = Field(1.0, description="of striking in such a round")
 
@@ -131,9 +123,7 @@ class EngineSection(Section):
 
     carrier: Literal["local"] = Field("local", description="local: all clients in this process")
     device: str = Field("cpu", description='where tensors live: "cpu", "cuda", "cuda:1"')
-    threads: PositiveCount = Field(
-        1, description="CPU threads; results are the same bytes for the same number"
-    )
+    threads: PositiveCount = Field(1, description="CPU threads; results are the same bytes for the same number")
 
 
 class Config(Section):

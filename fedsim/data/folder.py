@@ -75,9 +75,7 @@ class Folder(Settings):
             with Image.open(path, formats=_FORMATS) as opened:
                 image = opened.copy()
         except Exception as error:  # a decoder raises anything when a file is damaged
-            raise Mistake(
-                f"data.root: {str(path)!r} is not a readable image; mend it or take it away"
-            ) from error
+            raise Mistake(f"data.root: {str(path)!r} is not a readable image; mend it or take it away") from error
         if image.mode.startswith("I"):
             raise Mistake(f"data.root: {str(path)!r} has more than eight bits a pixel; convert it to eight")
         plain = image.convert("L" if self.gray else "RGB")
@@ -110,8 +108,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _no_images(folder: Path, below: str) -> Mistake:
     return Mistake(
-        f"data.root: no images under {str(folder)!r}; "
-        f"expected {folder}/{below}*.png (or .jpg, .jpeg, .bmp, .webp)"
+        f"data.root: no images under {str(folder)!r}; expected {folder}/{below}*.png (or .jpg, .jpeg, .bmp, .webp)"
     )
 
 

@@ -40,9 +40,7 @@ class _Idx(Settings):
 
     def _is_there(self) -> bool:
         return all(
-            self._file(part, kind).is_file()
-            for part in ("train", "t10k")
-            for kind in ("images-idx3", "labels-idx1")
+            self._file(part, kind).is_file() for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
         )
 
     def _obtain(self) -> None:
@@ -78,9 +76,7 @@ def _read(path: Path) -> NDArray[np.generic]:
     try:
         array: NDArray[np.generic] = read(str(path)).numpy()
     except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise Mistake(
-            f"data.root: {str(path)!r} is damaged; take it away and set data.download = true"
-        ) from error
+        raise Mistake(f"data.root: {str(path)!r} is damaged; take it away and set data.download = true") from error
     return array
 
 

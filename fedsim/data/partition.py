@@ -200,8 +200,7 @@ def _cut(shares: NDArray[np.float64], samples: int) -> Indices:  # (n + 1,)
 def _require_samples(labels: Labels, clients: int) -> None:
     if not 1 <= clients <= len(labels):
         raise Mistake(
-            f"partition: {clients} clients cannot share {len(labels)} samples; "
-            f"use from 1 to {len(labels)} clients"
+            f"partition: {clients} clients cannot share {len(labels)} samples; use from 1 to {len(labels)} clients"
         )
 
 

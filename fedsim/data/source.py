@@ -47,8 +47,7 @@ def kept(samples: int, limit: int, setting: str) -> NDArray[np.int64]:
 def missing(title: str, root: str) -> Mistake:
     """What to say when a data set does not lie where it should."""
     return Mistake(
-        f"data.root: no {title} under {root!r}; "
-        "set data.download = true to fetch it, or data.root to where it lies"
+        f"data.root: no {title} under {root!r}; set data.download = true to fetch it, or data.root to where it lies"
     )
 
 

@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, Protocol
 from clients.adversary import Adversary
 from fedsim.config import ServerSection
 from fedsim.domain import (
-    Aggregate,
     Aggregator,
     Dataset,
     Layout,
-    Mistake,
     Poison,
     Refused,
     Round,
     ServerState,
-    Updates,
     Uploads,
     View,
 )
 from fedsim.engine.measures import measure
-from fedsim.engine.server import merge_buffers, sanitize, server_step
 from fedsim.lazy import torch
 from fedsim.seeds import stream
+from fedsim.server import settle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,9 +62,7 @@ class World:
 
     def start(self, params: Tensor) -> ServerState:
         """The state before the first round, from the initial model (size,)."""
-        return ServerState(
-            0, params, self.rule.init(self.layout), torch.zeros_like(params[: self.layout.weights])
-        )
+        return ServerState(0, params, self.rule.init(self.layout), torch.zeros_like(params[: self.layout.weights]))
 
     def sample(self, round: int) -> list[int]:
         """The ids of the clients chosen in ``round``, ascending."""
@@ -85,33 +80,26 @@ def play_round(state: ServerState, world: World) -> tuple[ServerState, Round]:
     number = state.round + 1
     honest = world.carrier.train(world.sample(number), state.params, number)
     sent, struck = _attacked(honest, state, world, number)
-    updates, buffers, dropped = sanitize(sent, world.layout, world.server)
-    aggregate, skipped = _aggregated(updates, state, world)
-    if aggregate is None:
-        after = replace(state, round=number, skipped=state.skipped + 1)
-    else:
-        after = server_step(state, aggregate, world.server)
-        after = merge_buffers(after, buffers, world.server)
-        after = replace(after, round=number, skipped=0)
-    tested = world.evaluate(after.params) if world.evaluated(number) else None
+    settled = settle(state, sent, world.rule, world.layout, world.server)
+    tested = world.evaluate(settled.state.params) if world.evaluated(number) else None
     attackers = tuple(client for client in honest.clients.tolist() if client in world.adversary.clients)
     record = Round(
         number=number,
         clients=tuple(honest.clients.tolist()),
         attackers=attackers,
         struck=struck,
-        dropped=(*honest.dropped, *dropped),
-        skipped=skipped,
-        measures=measure(world.layout, honest, sent, updates, attackers, struck, aggregate, tested),
+        dropped=(*honest.dropped, *settled.dropped),
+        skipped=settled.skipped,
+        measures=measure(world.layout, honest, sent, settled.updates, attackers, struck, settled.aggregate, tested),
     )
-    return after, record
+    return settled.state, record
 
 
 def _attacked(honest: Uploads, state: ServerState, world: World, number: int) -> tuple[Uploads, bool]:
     """The uploads with the adversary's rows replaced, and whether it struck.
 
-    Attacks craft weights; the malicious clients' buffers stay what they honestly were. An attack that its own paper rules
-    out for this round's numbers of clients does not strike in it.
+    Attacks craft weights; the malicious clients' buffers stay what they honestly were. An attack that its own paper
+    rules out for this round's numbers of clients does not strike in it.
     """
     adversary = world.adversary
     own = torch.tensor([client in adversary.clients for client in honest.clients.tolist()], dtype=torch.bool)
@@ -150,19 +138,3 @@ def _view(honest: Uploads, own: Tensor, state: ServerState, world: World, number
         layout=world.layout,
         data=tuple(world.shards[client] for client in ids),
     )
-
-
-def _aggregated(updates: Updates, state: ServerState, world: World) -> tuple[Aggregate | None, str | None]:
-    """What the rule makes of the round, or why the round is skipped."""
-    if len(updates) == 0:
-        return None, "no usable upload is left"
-    try:
-        aggregate = world.rule(updates, state.memory)
-    except Refused as refusal:
-        return None, str(refusal)
-    if aggregate.step.shape != updates.deltas.shape[1:]:
-        shape = tuple(aggregate.step.shape)
-        raise Mistake(f"strategy: the rule's step has shape {shape}, not ({updates.deltas.shape[1]},)")
-    if not bool(torch.isfinite(aggregate.step).all()):
-        return None, "the rule's step is not finite"
-    return aggregate, None

@@ -42,9 +42,7 @@ def commit() -> str | None:
 
 
 def _git(home: Path, *words: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(home), *words], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return subprocess.run(["git", "-C", str(home), *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _version(package: str) -> str | None:

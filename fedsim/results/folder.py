@@ -133,8 +133,7 @@ def row(played: Round, seconds: float) -> dict[str, Any]:
 def plain(found: Mapping[str, Any]) -> dict[str, Any]:
     """The same with null for numbers JSON does not have."""
     return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in found.items()
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in found.items()
     }
 
 

@@ -55,9 +55,7 @@ def headline(runs: Sequence[tuple[str, RunFolder]]) -> str:
     """The answer in one sentence: how much accuracy is left, and what the compared runs end with."""
     first = runs[0][1].summary()
     told = f"{outcome(first)} leaves a test accuracy of {_percent(first)}"
-    others = [
-        f"{label} ({outcome(found.summary())}) {_percent(found.summary())}" for label, found in runs[1:]
-    ]
+    others = [f"{label} ({outcome(found.summary())}) {_percent(found.summary())}" for label, found in runs[1:]]
     return f"{told}; beside it: {', '.join(others)}." if others else f"{told}."
 
 
@@ -74,9 +72,7 @@ def threat_model(config: Mapping[str, Any], attackers: Sequence[int]) -> list[st
     ]
     final = attack.get("stealth_final")
     if final is not None:
-        told.append(
-            f"The crafted share of what it uploads goes from {attack['stealth']} to {final} over the run."
-        )
+        told.append(f"The crafted share of what it uploads goes from {attack['stealth']} to {final} over the run.")
     elif attack["stealth"] < 1:
         told.append(f"What it uploads is crafted to a share of {attack['stealth']}, the rest is honest.")
     strategy = config["strategy"]

@@ -104,9 +104,7 @@ def test_refuses(n, f, knowledge, sentence):
     assert str(refusal.value) == sentence
 
 
-@pytest.mark.parametrize(
-    ("n", "f", "knowledge"), [(10, 5, "honest"), (10, 2, "own"), (3, 1, "honest"), (3, 1, "rule")]
-)
+@pytest.mark.parametrize(("n", "f", "knowledge"), [(10, 5, "honest"), (10, 2, "own"), (3, 1, "honest"), (3, 1, "rule")])
 def test_accepts_up_to_its_limits(n, f, knowledge):
     ALittleIsEnough().require(n, f, knowledge)
     assert np.isfinite(ALittleIsEnough().deviations(n, f))

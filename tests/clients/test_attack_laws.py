@@ -117,9 +117,7 @@ def test_with_full_factor_it_is_the_bare_attack(attack):
 @EVERY
 def test_composes_with_schedule_and_stealth(attack):
     """Half way between honest and crafted in rounds 2 and 4; elsewhere the schedule is silent."""
-    adversary = Adversary(
-        attack, (0, 1, 2), schedule=Schedule(start=2, stop=5, every=2), stealth=Stealth(0.5)
-    )
+    adversary = Adversary(attack, (0, 1, 2), schedule=Schedule(start=2, stop=5, every=2), stealth=Stealth(0.5))
     struck = [round for round in range(1, 8) if adversary.schedule.strikes(round, seed=0)]
     assert struck == [2, 4]
     shown = crowd()

@@ -57,8 +57,7 @@ def test_refuses_to_turn_round_a_mean_of_nobody():
     with pytest.raises(Refused) as refusal:
         InnerProductManipulation().require(3, 3, "honest")
     assert str(refusal.value) == (
-        "ipm refuses f = 3 attackers of n = 3: no honest mean is left to turn round; "
-        'it needs f < n, or knowledge "own"'
+        'ipm refuses f = 3 attackers of n = 3: no honest mean is left to turn round; it needs f < n, or knowledge "own"'
     )
     InnerProductManipulation().require(3, 3, "own")
     InnerProductManipulation().require(3, 2, "honest")

@@ -39,9 +39,7 @@ def test_label_zero_is_a_label():
 def test_by_definition(data, classes):
     label = st.integers(0, classes - 1)
     labels = data.draw(st.lists(label, max_size=8))
-    assert LabelFlip().poison(labelled(labels, classes), rng()).labels.tolist() == [
-        classes - 1 - y for y in labels
-    ]
+    assert LabelFlip().poison(labelled(labels, classes), rng()).labels.tolist() == [classes - 1 - y for y in labels]
     source, target = data.draw(label), data.draw(label)
     assert LabelFlip(source, target).poison(labelled(labels, classes), rng()).labels.tolist() == [
         target if y == source else y for y in labels

@@ -77,9 +77,7 @@ def crowd(
     own, honest, poisoned = (
         torch.randn(count, d, generator=draw, dtype=torch.float64).to(dtype) for count in (f, h, f)
     )
-    data = tuple(
-        Dataset(torch.rand(4, d, generator=draw), torch.randint(3, (4,), generator=draw), 3) for _ in range(f)
-    )
+    data = tuple(Dataset(torch.rand(4, d, generator=draw), torch.randint(3, (4,), generator=draw), 3) for _ in range(f))
     return view(own, honest if shown else None, others=h, poisoned=poisoned, data=data)
 
 

@@ -50,7 +50,6 @@ def command(
         monkeypatch.chdir(tmp_path)
         with pytest.raises(SystemExit) as ended:
             launch(module.main)
-            sys.exit(0)
         printed = capsys.readouterr()
         return Ended(int(ended.value.code or 0), printed.out, printed.err)
 

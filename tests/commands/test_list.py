@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-import tomllib
 
 from fedsim.build import TABLES
 from fedsim.config.schema import schema
@@ -46,7 +46,8 @@ def test_one_section_or_a_refusal(command: Command) -> None:
     ended = command("list", "atack")
     assert (ended.code, ended.err) == (
         2,
-        "unknown section 'atack' (did you mean 'attack'?); known: attack, data, model, objective, partition, strategy\n",
+        "unknown section 'atack' (did you mean 'attack'?); known: "
+        "attack, data, model, objective, partition, strategy\n",
     )
 
 

@@ -50,16 +50,28 @@ SENTENCES = {
     ),
     "wrong type": (["rounds=ten"], "command line: rounds: expected an integer, got 'ten'"),
     "a fraction for a count": (["rounds=2.5"], "command line: rounds: expected an integer, got 2.5"),
-    "a truth for a count": (["training.batch_size=true"], "command line: training.batch_size: expected an integer, got true"),
+    "a truth for a count": (
+        ["training.batch_size=true"],
+        "command line: training.batch_size: expected an integer, got true",
+    ),
     "one of two types": (["attack.clients=x"], "command line: attack.clients: expected an integer or a list, got 'x'"),
     "a name for a table": (
         ["strategy=krum"],
         "command line: strategy: expected a table with a name, such as strategy.name=krum, got 'krum'",
     ),
     "out of range": (["rounds=0"], "command line: rounds: 0 is out of range; must be at least 1"),
-    "out of range in a list": (["model.hidden=[8, 0]"], "command line: model.hidden.1: 0 is out of range; must be at least 1"),
-    "not a number": (["training.learning_rate=nan"], "command line: training.learning_rate: expected a finite number, got NaN"),
-    "not a choice": (["attack.knowledge=all"], "command line: attack.knowledge: 'all' is not allowed; known: honest, own, rule"),
+    "out of range in a list": (
+        ["model.hidden=[8, 0]"],
+        "command line: model.hidden.1: 0 is out of range; must be at least 1",
+    ),
+    "not a number": (
+        ["training.learning_rate=nan"],
+        "command line: training.learning_rate: expected a finite number, got NaN",
+    ),
+    "not a choice": (
+        ["attack.knowledge=all"],
+        "command line: attack.knowledge: 'all' is not allowed; known: honest, own, rule",
+    ),
     "a name that is a path": (
         ["name=../x"],
         "command line: name: '../x' is not a name: letters, digits, '.', '_' and '-', beginning with a letter or digit",
@@ -117,7 +129,8 @@ SENTENCES = {
     ),
     "missing data": (
         ["data.name=mnist"],
-        "small.toml: data.root: no MNIST under 'data'; set data.download = true to fetch it, or data.root to where it lies",
+        "small.toml: data.root: no MNIST under 'data'; "
+        "set data.download = true to fetch it, or data.root to where it lies",
     ),
     "a comparison": (
         ["compare.mean.strategy.nam=mean"],

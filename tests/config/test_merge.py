@@ -68,7 +68,9 @@ def written(tmp_path: Path) -> Path:
 
 
 def test_bare_words_are_strings_and_toml_values_are_themselves(written: Path) -> None:
-    config = read(written, ["model.hidden=[3, 4]", "data.name=digits", "seed=3", "training.learning_rate=1e-2"], TABLES).config
+    config = read(
+        written, ["model.hidden=[3, 4]", "data.name=digits", "seed=3", "training.learning_rate=1e-2"], TABLES
+    ).config
     assert config.model.model_dump() == {"name": "mlp", "hidden": (3, 4), "activation": "relu"}
     assert (config.seed, config.training.learning_rate) == (3, 0.01)
 
@@ -97,8 +99,13 @@ def test_comparisons_differ_where_they_say_so(written: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "section, chosen",
-    [({"count": 10}, 10), ({"count": 10, "per_round": 3}, 3), ({"count": 10, "fraction": 0.26}, 3), ({"fraction": 0.01}, 1)],
+    ("section", "chosen"),
+    [
+        ({"count": 10}, 10),
+        ({"count": 10, "per_round": 3}, 3),
+        ({"count": 10, "fraction": 0.26}, 3),
+        ({"fraction": 0.01}, 1),
+    ],
 )
 def test_how_many_clients_a_round_takes(section: dict[str, object], chosen: int) -> None:
     assert ClientsSection.model_validate(section).chosen == chosen

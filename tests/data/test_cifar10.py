@@ -72,8 +72,7 @@ def test_says_how_to_get_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(Mistake) as refusal:
         Cifar10().load(0)
     assert str(refusal.value) == (
-        "data.root: no CIFAR-10 under 'data'; "
-        "set data.download = true to fetch it, or data.root to where it lies"
+        "data.root: no CIFAR-10 under 'data'; set data.download = true to fetch it, or data.root to where it lies"
     )
     assert list(tmp_path.iterdir()) == []
 

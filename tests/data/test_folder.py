@@ -103,26 +103,21 @@ def test_refuses_a_folder_that_is_not_there(tmp_path):
 def test_refuses_an_empty_class(root):
     (root / "test/ant/0.png").unlink()
     assert refusal(root=str(root)) == (
-        f"data.root: no images under '{root}/test/ant'; "
-        f"expected {root}/test/ant/*.png (or .jpg, .jpeg, .bmp, .webp)"
+        f"data.root: no images under '{root}/test/ant'; expected {root}/test/ant/*.png (or .jpg, .jpeg, .bmp, .webp)"
     )
 
 
 @pytest.mark.parametrize(("has", "lacks"), [("train", "test"), ("test", "train")])
 def test_refuses_classes_that_differ(root, has, lacks):
     write(root / has / "bee/0.png", colour(0, 0, 0))
-    assert refusal(root=str(root)) == (
-        f"data.root: class 'bee' is under '{root}/{has}' but not under '{root}/{lacks}'"
-    )
+    assert refusal(root=str(root)) == (f"data.root: class 'bee' is under '{root}/{has}' but not under '{root}/{lacks}'")
 
 
 @pytest.mark.parametrize("damage", ["text", "cut off"])
 def test_refuses_a_file_that_is_no_image(root, damage):
     path = root / "train/cat/b.png"
     path.write_bytes(b"hello" if damage == "text" else path.read_bytes()[:-30])
-    assert refusal(root=str(root)) == (
-        f"data.root: '{path}' is not a readable image; mend it or take it away"
-    )
+    assert refusal(root=str(root)) == (f"data.root: '{path}' is not a readable image; mend it or take it away")
 
 
 def test_refuses_images_of_several_sizes(root):

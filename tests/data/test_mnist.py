@@ -94,8 +94,7 @@ def test_says_how_to_get_what_is_missing(tmp_path, monkeypatch, name, title):
     with pytest.raises(Mistake) as refusal:
         DATASETS.load(name)().load(0)
     assert str(refusal.value) == (
-        f"data.root: no {title} under 'data'; "
-        "set data.download = true to fetch it, or data.root to where it lies"
+        f"data.root: no {title} under 'data'; set data.download = true to fetch it, or data.root to where it lies"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -114,9 +113,7 @@ def test_refuses_a_cut_off_file(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Mistake) as refusal:
         Mnist(str(tmp_path)).load(0)
-    assert str(refusal.value) == (
-        f"data.root: {str(path)!r} is damaged; take it away and set data.download = true"
-    )
+    assert str(refusal.value) == (f"data.root: {str(path)!r} is damaged; take it away and set data.download = true")
 
 
 @pytest.mark.usefixtures("offline")
@@ -144,9 +141,7 @@ def test_a_failed_download_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", fail)
     with pytest.raises(Mistake) as refusal:
         Mnist(str(tmp_path), download=True).load(0)
-    assert str(refusal.value) == (
-        "data.download: cannot fetch MNIST: Error downloading x: Tried y, got: nothing"
-    )
+    assert str(refusal.value) == ("data.download: cannot fetch MNIST: Error downloading x: Tried y, got: nothing")
 
 
 def test_the_real_one():

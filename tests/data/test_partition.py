@@ -70,9 +70,7 @@ def test_the_seed_decides(name, seed):
 def test_refuses_what_cannot_be_shared(name, clients):
     with pytest.raises(Mistake) as refusal:
         deal(PARTITIONS.load(name)(), [0, 0, 0], clients)
-    assert (
-        str(refusal.value) == f"partition: {clients} clients cannot share 3 samples; use from 1 to 3 clients"
-    )
+    assert str(refusal.value) == f"partition: {clients} clients cannot share 3 samples; use from 1 to 3 clients"
 
 
 @EVERY

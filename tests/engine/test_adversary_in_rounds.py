@@ -51,9 +51,7 @@ def test_knowledge_decides_what_is_shown(knowledge, honest, rule):
     attack = StubAttack()
     world, state, *_ = played_by(attack, knowledge=knowledge)
     (view,) = attack.shown
-    assert (view.honest.tolist() if view.honest is not None else None) == (
-        [[1, 0], [3, 0]] if honest else None
-    )
+    assert (view.honest.tolist() if view.honest is not None else None) == ([[1, 0], [3, 0]] if honest else None)
     assert view.rule is (world.rule if rule else None)
     assert view.memory is (state.memory if rule else None)
 
@@ -61,9 +59,7 @@ def test_knowledge_decides_what_is_shown(knowledge, honest, rule):
 def test_shows_weights_only_and_sends_the_buffers_it_trained():
     attack = StubAttack(value=-9.0)
     adversary = Adversary(attack, (1,), "honest")
-    world = stub_world(
-        [[1.0, 10.0], [2.0, 30.0]], layout=flat(1, 1), adversary=adversary, server={"buffers": "mean"}
-    )
+    world = stub_world([[1.0, 10.0], [2.0, 30.0]], layout=flat(1, 1), adversary=adversary, server={"buffers": "mean"})
     state, _ = play_round(world.start(torch.tensor([5.0, 6.0])), world)
     (view,) = attack.shown
     assert view.own.tolist() == [[2]]

@@ -98,8 +98,7 @@ def test_rounds_differ_in_their_draws():
 def test_poisoned_clients_train_on_their_poisoned_data():
     """The same rows as honest clients get whose data really have those labels."""
     poisoned = [
-        LabelFlip().poison(shard, None) if client in ATTACKERS else shard
-        for client, shard in enumerate(shards())
+        LabelFlip().poison(shard, None) if client in ATTACKERS else shard for client, shard in enumerate(shards())
     ]
     assert rows(shards(), LabelFlip()) == rows(poisoned, NoAttack(), ())
     assert rows(shards(), LabelFlip()) != rows(shards(), NoAttack(), ())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fedsim.config import ServerSection
 from fedsim.domain import Drop
 from fedsim.engine.round import play_round
-from fedsim.engine.server import sanitize
+from fedsim.server import sanitize
 
 NAN, INF, HUGE = math.nan, math.inf, 3e38
 

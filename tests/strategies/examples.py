@@ -48,11 +48,7 @@ def build(name: str, **inner: Aggregator) -> Aggregator:
 def every_rule() -> dict[str, Aggregator]:
     """By name; a wrapped rule as "nnm(krum)"."""
     plain = {name: build(name) for name in RULES.entries if name in EXAMPLES and name not in WRAPPERS}
-    wrapped = {
-        f"{wrapper}({name})": build(wrapper, rule=rule)
-        for wrapper in WRAPPERS
-        for name, rule in plain.items()
-    }
+    wrapped = {f"{wrapper}({name})": build(wrapper, rule=rule) for wrapper in WRAPPERS for name, rule in plain.items()}
     return plain | wrapped
 
 

@@ -93,8 +93,7 @@ def test_says_so_when_not_even_no_attacker_would_do() -> None:
     with pytest.raises(Refused) as refusal:
         Krum(byzantine=1).require(2)
     assert str(refusal.value) == (
-        "krum refuses n = 2 uploads with byzantine = 1: it needs n >= 2 f + 3 = 5; "
-        "even byzantine = 0 needs n >= 3"
+        "krum refuses n = 2 uploads with byzantine = 1: it needs n >= 2 f + 3 = 5; even byzantine = 0 needs n >= 3"
     )
 
 

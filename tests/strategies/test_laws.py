@@ -58,9 +58,7 @@ def test_keeps_the_contract(name: str) -> None:
 @every()
 @steady
 @given(make=generic(), more=st.integers(0, 2))
-def test_the_step_is_a_finite_vector_of_the_updates_kind(
-    name: str, make: Callable[[int], Updates], more: int
-) -> None:
+def test_the_step_is_a_finite_vector_of_the_updates_kind(name: str, make: Callable[[int], Updates], more: int) -> None:
     rule = rule_named(name)
     round_ = make(least(rule) + more)
     result = apply(rule, round_)
@@ -99,9 +97,7 @@ def test_the_order_of_clients_changes_nothing(name: str, make: Callable[[int], U
 @every(but=NOT_TRANSLATED + TIED)
 @steady
 @given(make=generic(), offset=st.integers(-2560, 2560))
-def test_an_offset_of_all_is_an_offset_of_the_step(
-    name: str, make: Callable[[int], Updates], offset: int
-) -> None:
+def test_an_offset_of_all_is_an_offset_of_the_step(name: str, make: Callable[[int], Updates], offset: int) -> None:
     rule = rule_named(name)
     round_ = make(least(rule))
     shift = torch.full_like(round_.deltas[0], offset / 64)

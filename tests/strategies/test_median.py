@@ -88,8 +88,7 @@ def test_refuses_to_trim_everything() -> None:
     with pytest.raises(Refused) as refusal:
         TrimmedMean(byzantine=1, trim=3).require(6)
     assert str(refusal.value) == (
-        "trimmed_mean refuses n = 6 uploads with trim = 3: it needs n >= 2 trim + 1 = 7; "
-        "at n = 6 the largest trim is 2"
+        "trimmed_mean refuses n = 6 uploads with trim = 3: it needs n >= 2 trim + 1 = 7; at n = 6 the largest trim is 2"
     )
 
 

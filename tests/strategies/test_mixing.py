@@ -118,8 +118,7 @@ def test_nnm_refuses_half_byzantine() -> None:
     with pytest.raises(Refused) as refusal:
         apply(NearestNeighborMixing(2, Median()), updates(numbers(1, 2, 3, 4)))
     assert str(refusal.value) == (
-        "nnm refuses n = 4 uploads with byzantine = 2: it needs n >= 2 f + 1 = 5; "
-        "at n = 4 the largest byzantine is 1"
+        "nnm refuses n = 4 uploads with byzantine = 2: it needs n >= 2 f + 1 = 5; at n = 4 the largest byzantine is 1"
     )
 
 

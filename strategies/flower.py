@@ -1,0 +1,255 @@
+"""Any rule of the table as a Flower strategy, for anyone's ServerApp."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from logging import INFO, WARNING
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.common.logger import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from fedsim.config import ServerSection
+from fedsim.domain import Aggregator, Drop, Mistake, Round, ServerState, Uploads
+from fedsim.lazy import torch
+from fedsim.seeds import stream
+from fedsim.server import settle
+from fedsim.transport import Codec, Malformed, is_statistic
+
+
+class RobustStrategy(Strategy):
+    """A Flower strategy around an aggregation rule: ``RobustStrategy(Krum(byzantine=2), fraction_train=0.5)``.
+
+    Clients send back their model's arrays under the server's own keys, as for Flower's FedAvg. The rule works on flat
+    updates, w_client - w_server; BatchNorm statistics are merged entry by entry, and integer arrays stay the
+    server's. A reply that
+    is an error, lacks an array, has one too many, of another type or shape, or holds a value that is not finite costs
+    its sender's upload and nothing else. When too few are left for the rule, the round changes nothing.
+
+    Args:
+        rule: an entry of ``strategies.RULES``, or any ``fedsim.domain.Aggregator``.
+        fraction_train, fraction_evaluate: share of the connected nodes asked each round; 0 asks none to evaluate.
+        min_train_nodes, min_available_nodes: as in Flower's FedAvg.
+        wait_seconds: how long to wait for ``min_available_nodes`` before Mistake.
+        seed: nodes are chosen by it, by their numbers: in the order in which they were first seen.
+        learning_rate, momentum: of the server's step, see ``ServerSection``.
+        weighting: "equal", or "examples" for the counts that clients claim, up to ``weight_cap``.
+        buffers: "median", "mean" or "keep": how BatchNorm statistics are merged.
+        max_skipped: Mistake after so many skipped rounds in a row.
+        statistic: whether an array of that name is a BatchNorm statistic.
+        weighted_by_key, arrayrecord_key, configrecord_key: as in Flower's FedAvg.
+
+    ``rounds`` holds what happened, a ``fedsim.domain.Round`` each; clients in it are nodes by their numbers
+    (``nodes``).
+
+    Differs from: Flower's own strategies, which raise on one bad reply and end the run, aggregate raw weights, and
+    weigh by what clients claim.
+    """
+
+    def __init__(
+        self,
+        rule: Aggregator,
+        *,
+        fraction_train: float = 1.0,
+        fraction_evaluate: float = 1.0,
+        min_train_nodes: int = 1,
+        min_available_nodes: int = 1,
+        wait_seconds: float = 600.0,
+        seed: int = 0,
+        learning_rate: float = 1.0,
+        momentum: float = 0.0,
+        weighting: str = "equal",
+        weight_cap: int | None = None,
+        buffers: str = "median",
+        max_skipped: int = 10,
+        statistic: Callable[[str], bool] = is_statistic,
+        weighted_by_key: str = "num-examples",
+        arrayrecord_key: str = "arrays",
+        configrecord_key: str = "config",
+    ) -> None:
+        if not 0 < fraction_train <= 1 or not 0 <= fraction_evaluate <= 1:
+            raise Mistake("RobustStrategy: fraction_train must be in (0, 1] and fraction_evaluate in [0, 1]")
+        self.rule = rule
+        self.server = ServerSection.model_validate(
+            {
+                "learning_rate": learning_rate,
+                "momentum": momentum,
+                "weighting": weighting,
+                "weight_cap": weight_cap,
+                "buffers": buffers,
+                "max_skipped": max_skipped,
+            }
+        )
+        self.fraction_train, self.fraction_evaluate = fraction_train, fraction_evaluate
+        self.min_train_nodes, self.min_available_nodes = min_train_nodes, min_available_nodes
+        self.wait_seconds, self.seed, self.statistic = wait_seconds, seed, statistic
+        self.weighted_by_key = weighted_by_key
+        self.arrayrecord_key, self.configrecord_key = arrayrecord_key, configrecord_key
+        self.nodes: dict[int, int] = {}
+        self.rounds: list[Round] = []
+        self._codec: Codec | None = None
+        self._state: ServerState | None = None
+        self._chosen: list[int] = []
+
+    def summary(self) -> None:
+        """Log the rule and the server's settings."""
+        log(INFO, "\t├──> Rule: %s", self.rule)
+        log(INFO, "\t└──> Server: %s", self.server)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """A message to each node chosen by (seed, round); the model is encoded once."""
+        if server_round == 1 or self._codec is None or self._state is None:
+            self._begin(arrays)
+        available = self._available(grid)
+        count = min(len(available), max(self.min_train_nodes, round(self.fraction_train * len(available)), 1))
+        self._chosen = self._sample(available, count, server_round, "sample")
+        return self._messages(self._chosen, arrays, config, server_round, MessageType.TRAIN)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """The new model, or None when the round changes nothing; and the figures of the round."""
+        assert self._codec is not None
+        assert self._state is not None
+        uploads, metrics = self._read(list(replies))
+        settled = settle(self._state, uploads, self.rule, self._codec.layout, self.server)
+        self._state = settled.state
+        dropped = (*uploads.dropped, *settled.dropped)
+        clients = tuple(sorted(self.nodes[node] for node in self._chosen))
+        self.rounds.append(Round(server_round, clients, (), False, dropped, settled.skipped))
+        if settled.skipped is not None:
+            log(WARNING, "round %s skipped: %s", server_round, settled.skipped)
+            if self._state.skipped >= self.server.max_skipped:
+                raise Mistake(
+                    f"{self._state.skipped} rounds in a row were skipped, the last because: {settled.skipped}"
+                )
+        for drop in dropped:
+            log(WARNING, "round %s: upload of client %s dropped: %s", server_round, drop.client, drop.reason)
+        figures: dict[str, Any] = {
+            **_means(metrics),
+            "dropped": len(dropped),
+            "skipped": int(settled.skipped is not None),
+        }
+        arrays = None if settled.skipped is not None else self._codec.encode(self._state.params)
+        return arrays, MetricRecord(figures)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """A message to each node chosen to evaluate; none when ``fraction_evaluate`` is 0."""
+        available = self._available(grid)
+        count = round(self.fraction_evaluate * len(available))
+        chosen = self._sample(available, count, server_round, "evaluate")
+        return self._messages(chosen, arrays, config, server_round, MessageType.EVALUATE)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """The plain mean of each finite metric; clients report their own, so it is no measure of a defense."""
+        found = [metrics for reply in replies if (metrics := self._metrics(reply))]
+        return MetricRecord(_means(found)) if found else None
+
+    def _begin(self, arrays: ArrayRecord) -> None:
+        self._codec = Codec.of(arrays, self.statistic)
+        params = self._codec.decode(arrays)
+        momentum = torch.zeros(self._codec.layout.weights)
+        self._state = ServerState(0, params, self.rule.init(self._codec.layout), momentum)
+        self.rounds = []
+
+    def _available(self, grid: Grid) -> list[int]:
+        """Node ids, once enough are there; each new one gets the next number."""
+        deadline = time.monotonic() + self.wait_seconds
+        pause = 0.05
+        while len(nodes := sorted(grid.get_node_ids())) < self.min_available_nodes:
+            if time.monotonic() > deadline:
+                raise Mistake(
+                    f"{len(nodes)} nodes are there after {self.wait_seconds:g} s, "
+                    f"not the {self.min_available_nodes} asked for"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+        for node in nodes:
+            self.nodes.setdefault(node, len(self.nodes))
+        return sorted(nodes, key=self.nodes.__getitem__)
+
+    def _sample(self, nodes: list[int], count: int, server_round: int, purpose: str) -> list[int]:
+        rng = stream(self.seed, "round", server_round, purpose)
+        return [nodes[place] for place in sorted(rng.choice(len(nodes), count, replace=False).tolist())]
+
+    def _messages(
+        self, nodes: list[int], arrays: ArrayRecord, config: ConfigRecord, server_round: int, kind: str
+    ) -> list[Message]:
+        config["server-round"] = server_round
+        content = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
+        return [Message(content=content, message_type=kind, dst_node_id=node) for node in nodes]
+
+    def _read(self, replies: list[Message]) -> tuple[Uploads, list[dict[str, float]]]:
+        """The uploads that could be read, in the order of clients, and why the others could not."""
+        assert self._codec is not None
+        assert self._state is not None
+        rows, examples, clients, metrics, dropped = [], [], [], [], []
+        found = {reply.metadata.src_node_id: reply for reply in replies if not reply.has_error()}
+        for node in self._chosen:
+            client, reply = self.nodes[node], found.get(node)
+            if reply is None:
+                dropped.append(Drop(client, "absent"))
+                continue
+            try:
+                rows.append(self._codec.decode(self._arrays(reply)) - self._state.params)
+                examples.append(self._examples(reply))
+            except Malformed as error:
+                del rows[len(examples) :]
+                dropped.append(Drop(client, "wrong shape" if error.shape else "malformed"))
+                continue
+            clients.append(client)
+            metrics.append(self._metrics(reply))
+        size = self._codec.layout.size
+        return (
+            Uploads(
+                rows=torch.stack(rows) if rows else torch.empty(0, size),
+                examples=torch.tensor(examples, dtype=torch.int64),
+                losses=torch.full((len(rows),), math.nan),
+                clients=torch.tensor(clients, dtype=torch.int64),
+                dropped=tuple(dropped),
+            ),
+            metrics,
+        )
+
+    def _arrays(self, reply: Message) -> ArrayRecord:
+        records = reply.content.array_records
+        if list(records) != [self.arrayrecord_key]:
+            raise Malformed(f"array records {sorted(records)}, not [{self.arrayrecord_key!r}]")
+        return records[self.arrayrecord_key]
+
+    def _examples(self, reply: Message) -> int:
+        if self.server.weighting == "equal":
+            return 1
+        claimed = self._metrics(reply).get(self.weighted_by_key)
+        if claimed is None or not 0 < claimed < 2**31:
+            raise Malformed(f"{self.weighted_by_key} is {claimed}")
+        return int(claimed)
+
+    def _metrics(self, reply: Message) -> dict[str, float]:
+        if reply.has_error():
+            return {}
+        values: dict[str, Any] = {}
+        for record in reply.content.metric_records.values():
+            values.update(record)
+        return {
+            name: float(value)
+            for name, value in values.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        }
+
+
+def _means(metrics: list[dict[str, float]]) -> dict[str, Any]:
+    """The mean of each metric over the clients that report it."""
+    names = sorted({name for found in metrics for name in found})
+    return {
+        name: sum(found[name] for found in metrics if name in found) / sum(name in found for found in metrics)
+        for name in names
+    }
