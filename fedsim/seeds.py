@@ -35,7 +35,7 @@ def torch_stream(seed: int, *path: int | str) -> Iterator[None]:
 
     For what takes no generator of its own: parameter initialisation and dropout.
     """
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     generators = [torch.default_generator, *(torch.cuda.default_generators[device] for device in devices)]
     before = [generator.get_state() for generator in generators]
     for generator in generators:
