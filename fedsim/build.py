@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from clients import ATTACKS
 from clients.adversary import Adversary, Schedule, Stealth
 from clients.none import NoAttack
-from fedsim.config import AttackSection, Config, Entry
+from fedsim.config import AttackSection, Config, Entry, to_toml
 from fedsim.data import DATASETS, PARTITIONS
 from fedsim.domain import (
     KNOWLEDGE,
@@ -23,6 +23,8 @@ from fedsim.domain import (
     Refused,
     ServerState,
 )
+from fedsim.engine.forging import Carrier, Forger
+from fedsim.engine.grid import Enrolment, GridCarrier
 from fedsim.engine.local import LocalCarrier
 from fedsim.engine.round import World
 from fedsim.lazy import torch
@@ -49,13 +51,25 @@ TABLES: Mapping[str, Table] = {
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """A configuration come to life.
+class Federation:
+    """The clients of a configuration with their data, and the test set.
 
     Fields:
-        state: before the first round.
+        carrier: trains any of them in this process.
+        forger: the adversary among them.
         labels: (clients, classes) how many samples of each label each client holds.
     """
+
+    config: Config
+    carrier: LocalCarrier
+    forger: Forger
+    test: Dataset
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A configuration come to life; ``state`` is that before the first round."""
 
     config: Config
     world: World
@@ -63,9 +77,9 @@ class Experiment:
     labels: np.ndarray
 
 
-def experiment(config: Config) -> Experiment:
-    """Everything a run needs. Raises Mistake for what cannot hold together, starting with the key."""
-    rule, adversary = rule_of(config), adversary_of(config)
+def federation(config: Config, rule: Aggregator | None = None) -> Federation:
+    """The clients of ``config``, in the hands of its adversary some of them, who is shown ``rule`` if granted."""
+    adversary = adversary_of(config)
     device = _device(config.engine.device)
     train, test = _made("data", config.data).load(config.seed)
     parts = _parts(config, train)
@@ -84,22 +98,41 @@ def experiment(config: Config) -> Experiment:
         training=config.training,
         seed=config.seed,
     )
-    testing, batch, test = config.evaluation, config.evaluation.batch_size, _on(test, device)
+    own = {client: shards[client] for client in adversary.clients}
+    forger = Forger(adversary, carrier, own, model.layout, rule, config.seed)
+    labels = np.stack([np.bincount(train.labels[part].numpy(), minlength=train.classes) for part in parts])
+    return Federation(config, carrier, forger, _on(test, device), labels)
+
+
+def experiment(config: Config, enrolment: Enrolment | None = None) -> Experiment:
+    """Everything a run needs; its clients are the nodes of ``enrolment``, if there is one, else of this process.
+
+    Raises Mistake for what cannot hold together, starting with the key.
+    """
+    rule = rule_of(config)
+    clients = federation(config, rule)
+    model, test, testing = clients.carrier.model, clients.test, config.evaluation
+    carrier: Carrier = clients.carrier
+    if enrolment is not None:
+        carrier = GridCarrier(enrolment, client_settings(config), model.layout.size, config.engine.deadline)
     world = World(
         seed=config.seed,
         clients=config.clients.count,
         chosen=config.clients.chosen,
         layout=model.layout,
         carrier=carrier,
-        adversary=adversary,
+        forger=replace(clients.forger, carrier=carrier),
         rule=rule,
         server=config.server,
-        shards={client: shards[client] for client in adversary.clients},
-        evaluate=lambda params: evaluate(model, params, test, batch),
+        evaluate=lambda params: evaluate(model, params, test, testing.batch_size),
         evaluated=lambda round: round % testing.every == 0 or round == config.rounds,
     )
-    labels = np.stack([np.bincount(train.labels[part].numpy(), minlength=train.classes) for part in parts])
-    return Experiment(config, world, world.start(model.vector.clone()), labels)
+    return Experiment(config, world, world.start(model.vector.clone()), clients.labels)
+
+
+def client_settings(config: Config) -> str:
+    """The part of a configuration that clients on a grid act on, as TOML; the server's own affairs stay out."""
+    return to_toml(config, leaving_out=("name", "strategy", "server", "evaluation", "compare"))
 
 
 def check(config: Config) -> None:

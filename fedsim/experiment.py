@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fedsim.build import Experiment, experiment
+from fedsim.build import Experiment, check, experiment
 from fedsim.config import Config, config_hash
 from fedsim.domain import Round, ServerState
+from fedsim.engine.grid import Enrolment
 from fedsim.engine.round import play_round
 from fedsim.lazy import torch
 from fedsim.results.folder import RunFolder
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+JOIN_SECONDS = 120.0
+"""How long the nodes of a simulation may take to appear."""
 
 
 class Watcher(Protocol):
@@ -32,18 +40,45 @@ class Watcher(Protocol):
         ...
 
 
-def run(config: Config, label: str, out: Path, force: bool, watcher: Watcher) -> RunFolder:
+def run(
+    config: Config,
+    label: str,
+    out: Path,
+    force: bool,
+    watcher: Watcher,
+    enrolment: Enrolment | None = None,
+) -> RunFolder:
     """The run of ``config`` in its folder under ``out``: the one that is there, or a new one.
 
-    Ctrl-C ends the run early; its folder then says so in its summary. Raises Mistake for what cannot hold together or
-    cannot be written, before anything is trained.
+    Its clients are the nodes of ``enrolment``, where there is one; else those of the configured carrier. Ctrl-C ends
+    the run early; its folder then says so in its summary. Raises Mistake for what cannot hold together or cannot be
+    written, before anything is trained.
     """
     folder = RunFolder.of(config, out)
     if folder.finished and not force:
         watcher.note(f"{label}: this run is there already, in {folder.path}; --force runs it again")
         return folder
     torch.set_num_threads(config.engine.threads)
-    built = experiment(config)
+    if enrolment is None and config.engine.carrier == "flower":
+        from fedsim.simulation import on_ray
+
+        check(config)
+        stop = threading.Event()
+        on_ray(config, stop, lambda grid: _play(_simulated(config, grid, stop), label, folder, watcher))
+    else:
+        _play(experiment(config, enrolment), label, folder, watcher)
+    return folder
+
+
+def _simulated(config: Config, grid: Grid, stop: threading.Event) -> Experiment:
+    enrolment = Enrolment(grid, config.clients.count, stop=stop)
+    enrolment.wait(JOIN_SECONDS)
+    return experiment(config, enrolment)
+
+
+def _play(built: Experiment, label: str, folder: RunFolder, watcher: Watcher) -> None:
+    """Play all rounds into the folder, whatever ends them."""
+    config = built.config
     folder.begin(config, built.labels)
     watcher.start(label, config.rounds)
     started = time.perf_counter()
@@ -65,7 +100,6 @@ def run(config: Config, label: str, out: Path, force: bool, watcher: Watcher) ->
         seconds = time.perf_counter() - started
         figures = summary(built, folder.rows, status, reason, seconds)
         folder.finish(figures, built.world.layout, state.params)
-    return folder
 
 
 def _stopped(state: ServerState, played: Round, config: Config) -> str | None:
@@ -96,6 +130,6 @@ def summary(
         "skipped_rounds": sum(row["skipped"] is not None for row in rows),
         "dropped_uploads": sum(row["dropped"] for row in rows),
         "clients": config.clients.count,
-        "attackers": len(built.world.adversary.clients),
+        "attackers": len(built.world.forger.adversary.clients),
         "seconds": round(seconds, 3),
     }

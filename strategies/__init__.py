@@ -1,10 +1,11 @@
 """Aggregation rules: each is a frozen dataclass of hyperparameters, called with one round's updates.
 
-``from strategies import Krum`` imports that rule's module and no other.
+``from strategies import Krum`` imports that rule's module and no other; ``RobustStrategy`` puts any of them on Flower.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fedsim.tables import Table
@@ -12,6 +13,7 @@ from fedsim.tables import Table
 if TYPE_CHECKING:
     from strategies.bulyan import Bulyan
     from strategies.clipping import CenteredClipping, NormClipping
+    from strategies.flower import RobustStrategy
     from strategies.geometric_median import GeometricMedian
     from strategies.krum import Krum, MultiKrum
     from strategies.mean import Mean
@@ -31,6 +33,7 @@ __all__ = [
     "MultiKrum",
     "NearestNeighborMixing",
     "NormClipping",
+    "RobustStrategy",
     "TrimmedMean",
 ]
 
@@ -51,14 +54,14 @@ RULES = Table(
     },
 )
 
-_NAMES = {path.partition(":")[2]: name for name, path in RULES.entries.items()}
+_CLASSES = {path.partition(":")[2]: path for path in (*RULES.entries.values(), "strategies.flower:RobustStrategy")}
 
 
 def __getattr__(attribute: str) -> Any:
-    if attribute not in _NAMES:
+    if attribute not in _CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
-    return RULES.load(_NAMES[attribute])
+    return getattr(import_module(_CLASSES[attribute].partition(":")[0]), attribute)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES})
+    return sorted({*globals(), *_CLASSES})

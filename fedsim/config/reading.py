@@ -60,6 +60,16 @@ def read(path: Path, overrides: Sequence[str], tables: Mapping[str, Table]) -> R
     return Reading(config, compared, tuple(notes))
 
 
+def read_text(text: str, place: str, changes: Mapping[str, Any], tables: Mapping[str, Table]) -> Config:
+    """The configuration in ``text``, with ``changes`` laid over it; ``place`` is where it came from, for messages."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Mistake(f"{place}: not valid TOML: {error}") from error
+    merged, _ = merge(raw, changes, tables)
+    return _validated(merged, tables, lambda where: f"{place}: {dotted(where)}")
+
+
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any], tables: Mapping[str, Table]) -> tuple[Raw, list[str]]:
     """``changes`` laid over ``base``.
 

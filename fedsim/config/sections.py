@@ -121,7 +121,11 @@ class EvaluationSection(Section):
 class EngineSection(Section):
     """Who carries the rounds, and on what."""
 
-    carrier: Literal["local"] = Field("local", description="local: all clients in this process")
+    carrier: Literal["local", "flower"] = Field(
+        "local", description="local: all clients in this process; flower: on Flower's simulation engine, on Ray"
+    )
+    address: str | None = Field(None, description="of a Ray cluster, for the flower carrier; this machine if left out")
+    deadline: Positive = Field(600.0, description="seconds a round waits for uploads on Flower; later ones are dropped")
     device: str = Field("cpu", description='where tensors live: "cpu", "cuda", "cuda:1"')
     threads: PositiveCount = Field(1, description="CPU threads; results are the same bytes for the same number")
 

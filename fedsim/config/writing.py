@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 import tomli_w
@@ -16,9 +17,9 @@ def resolved(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude_none=True)
 
 
-def to_toml(config: Config) -> str:
-    """The resolved configuration as TOML."""
-    return tomli_w.dumps(resolved(config))
+def to_toml(config: Config, leaving_out: Collection[str] = ()) -> str:
+    """The resolved configuration as TOML, without the keys to leave out."""
+    return tomli_w.dumps({key: value for key, value in resolved(config).items() if key not in leaving_out})
 
 
 def config_hash(config: Config) -> str:

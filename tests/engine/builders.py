@@ -28,6 +28,7 @@ from fedsim.domain import (
     Uploads,
     View,
 )
+from fedsim.engine.forging import Forger
 from fedsim.engine.local import LocalCarrier
 from fedsim.engine.round import World
 from fedsim.objectives.erm import Erm
@@ -141,16 +142,19 @@ def stub_world(
     by_client = rows if isinstance(rows, Mapping) else dict(enumerate(rows))
     count = max(by_client) + 1 if clients is None else clients
     adversary = adversary or Adversary(NoAttack())
+    stub = StubCarrier(by_client, **carrier)
+    layout = layout or flat(len(next(iter(by_client.values()))))
+    rule = rule or StubRule()
+    own = {client: toy_shard(client) for client in adversary.clients}
     return World(
         seed=seed,
         clients=count,
         chosen=count if chosen is None else chosen,
-        layout=layout or flat(len(next(iter(by_client.values())))),
-        carrier=StubCarrier(by_client, **carrier),
-        adversary=adversary,
-        rule=rule or StubRule(),
+        layout=layout,
+        carrier=stub,
+        forger=Forger(adversary, stub, own, layout, rule, seed),
+        rule=rule,
         server=ServerSection(**(server or {})),
-        shards={client: toy_shard(client) for client in adversary.clients},
         evaluate=evaluate,
         evaluated=evaluated,
     )
@@ -177,23 +181,24 @@ def training_world(
     rng = stream(0, "toy", "poison")
     poison = attack.poison if isinstance(attack, Poison) else None
     rule = StubRule()
+    carrier = LocalCarrier(
+        model=model,
+        shards=shards,
+        poisoned={client: poison(shards[client], rng) for client in attackers} if poison else {},
+        objective=Erm(),
+        training=TrainingSection(steps=2, batch_size=5),
+        seed=0,
+    )
+    own = {client: shards[client] for client in attackers}
     world = World(
         seed=0,
         clients=len(shards),
         chosen=len(shards),
         layout=model.layout,
-        carrier=LocalCarrier(
-            model=model,
-            shards=shards,
-            poisoned={client: poison(shards[client], rng) for client in attackers} if poison else {},
-            objective=Erm(),
-            training=TrainingSection(steps=2, batch_size=5),
-            seed=0,
-        ),
-        adversary=Adversary(attack, attackers, knowledge),
+        carrier=carrier,
+        forger=Forger(Adversary(attack, attackers, knowledge), carrier, own, model.layout, rule, 0),
         rule=rule,
         server=ServerSection(),
-        shards={client: shards[client] for client in attackers},
         evaluate=lambda params: (0.0, 0.0),
         evaluated=lambda round: False,
     )

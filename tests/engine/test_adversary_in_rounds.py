@@ -40,7 +40,7 @@ def test_shows_what_every_adversary_knows():
     assert view.params.tolist() == [5, 6]
     assert view.own.tolist() == [[2, 0], [4, 0]]
     assert view.layout == world.layout
-    assert view.data == (world.shards[1], world.shards[3])
+    assert view.data == (world.forger.shards[1], world.forger.shards[3])
     assert view.poisoned is None
 
 

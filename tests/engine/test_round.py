@@ -72,7 +72,7 @@ def test_absent_clients_are_recorded_and_not_counted():
     rule = StubRule()
     world = stub_world({0: [1.0], 2: [3.0]}, clients=4, rule=rule)
     after, played = play_round(world.start(torch.zeros(1)), world)
-    assert played.clients == (0, 2)
+    assert played.clients == (0, 1, 2, 3)
     assert played.dropped == (Drop(1, "absent"), Drop(3, "absent"))
     assert after.params.tolist() == [2]
 

@@ -1,0 +1,124 @@
+"""fedsim's ClientApp: a client's work on Flower, the same that the local carrier does.
+
+``app`` is for real deployments: what the server sends is data. It may choose among fedsim's own data sets,
+models, objectives and attacks, never name code to import, and where the data lie is the client's own affair.
+``trusting`` is for simulations, where both sides are the same user.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedsim.build import TABLES, Federation, federation
+from fedsim.config.reading import read_text
+from fedsim.domain import Mistake
+from fedsim.lazy import torch
+from fedsim.tables import Table
+from fedsim.transport import decode, encode
+
+
+def _client_app(trusted: bool) -> ClientApp:
+    made = ClientApp()
+
+    @made.query()
+    def hello(message: Message, context: Context) -> Message:
+        """Which client this node is."""
+        client = int(context.node_config["partition-id"])
+        return Message(RecordDict({"client": MetricRecord({"client": client})}), reply_to=message)
+
+    @made.train()
+    def train(message: Message, context: Context) -> Message:
+        """Train from the model in the message and reply with the row to upload."""
+        order = message.content.config_records["order"]
+        node = _node(str(order["settings"]), trusted, tuple(sorted(context.node_config.items())))
+        return Message(node.work(message.content), reply_to=message)
+
+    return made
+
+
+@dataclass(frozen=True)
+class Node:
+    """One client on a grid.
+
+    Fields:
+        client: its id.
+        federation: the experiment as this client sees it.
+        malicious: whether it crafts its upload itself, from its own data and the broadcast alone.
+    """
+
+    client: int
+    federation: Federation
+    malicious: bool
+
+    def work(self, content: RecordDict) -> RecordDict:
+        """The reply to an order: this client's row, its count of examples and its training loss."""
+        order: dict[str, Any] = dict(content.config_records["order"])
+        if order["client"] != self.client:
+            raise Mistake(f"this node is client {self.client}, not {order['client']}")
+        carrier, round = self.federation.carrier, order["round"]
+        torch.set_num_threads(self.federation.config.engine.threads)
+        theta = decode(content.array_records["arrays"]["theta"], carrier.model.layout.size)
+        params = torch.from_numpy(theta.copy()).to(carrier.model.vector.device)
+        uploads = carrier.train([self.client], params, round, poisoned=order["poisoned"])
+        if self.malicious:
+            uploads, _ = self.federation.forger.strike(uploads, params, round, order["chosen"], {})
+        return RecordDict(
+            {
+                "arrays": ArrayRecord({"theta": encode(uploads.rows[0].cpu().numpy())}),
+                "metrics": MetricRecord({"examples": int(uploads.examples[0]), "loss": float(uploads.losses[0])}),
+            }
+        )
+
+
+@lru_cache(maxsize=64)
+def _node(settings: str, trusted: bool, config: tuple[tuple[str, Any], ...]) -> Node:
+    own = dict(config)
+    client, changes = int(own["partition-id"]), {}
+    if "data-root" in own:
+        changes["data"] = {"root": own["data-root"]}
+    if "attack" in own:
+        changes["attack"] = lone_attack(str(own["attack"]), client)
+    found = _federation(settings, trusted, json.dumps(changes))
+    return Node(client, found, malicious="attack" in own)
+
+
+@lru_cache(maxsize=2)
+def _federation(settings: str, trusted: bool, changes: str) -> Federation:
+    """Built once for an experiment, and shared by the clients of a process."""
+    tables = TABLES if trusted else {key: _Known(table.kind, table.entries) for key, table in TABLES.items()}
+    config = read_text(settings, "the server's settings", json.loads(changes), tables)
+    if not trusted and getattr(config.data, "download", False):
+        raise Mistake("a client fetches no data on a server's word: bring them, and name their folder")
+    return federation(config)
+
+
+def lone_attack(section: str, client: int) -> dict[str, Any]:
+    """The attack section of a client that attacks on its own, from its TOML."""
+    attack = tomllib.loads(section)
+    if attack.get("knowledge", "own") != "own":
+        raise Mistake(
+            f'attack.knowledge: "{attack["knowledge"]}" is not to be had: a client on its own sees only its own data '
+            'and the broadcast; allowed: "own"'
+        )
+    return {**attack, "clients": [client], "knowledge": "own"}
+
+
+class _Known(Table):
+    """A table that loads its own entries only."""
+
+    def load(self, name: str) -> type[Any]:
+        """The class behind a name of the table; a dotted path is refused."""
+        if name not in self.entries:
+            raise Mistake(f"the server names {self.kind} {name!r}, which is none of fedsim's own")
+        return super().load(name)
+
+
+app = _client_app(trusted=False)
+trusting = _client_app(trusted=True)

@@ -1,0 +1,194 @@
+"""The Flower carrier: clients are nodes of a Flower grid, wherever they run."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedsim.domain import Drop, Uploads
+from fedsim.lazy import torch
+from fedsim.transport import Malformed, decode, encode
+
+if TYPE_CHECKING:
+    from flwr.app import Message, RecordDict
+    from flwr.serverapp import Grid
+    from torch import Tensor
+
+HELLO_SECONDS = 30.0
+"""How long a new node may take to say which client it is."""
+
+
+def collect(
+    grid: Grid, messages: Mapping[int, Message], seconds: float, stop: threading.Event | None = None
+) -> dict[int, Message]:
+    """Send each client its message and gather the replies that come within ``seconds``, by client.
+
+    A reply belongs to the client whose message it answers, whatever it says of itself. Uses only ``push_messages`` and
+    ``pull_messages``, with back-off, an id at a time: one node that dies in its upload must not hold up the others'.
+    Raises KeyboardInterrupt when ``stop`` is set, for loops that do not run in the main thread.
+    """
+    deadline = time.monotonic() + seconds
+    sent = list(grid.push_messages(list(messages.values())))
+    waiting = {message: client for message, client in zip(sent, messages, strict=True) if message}
+    replies: dict[int, Message] = {}
+    pause = 0.002
+    while waiting and time.monotonic() < deadline:
+        if stop is not None and stop.is_set():
+            raise KeyboardInterrupt
+        before = len(waiting)
+        for message in list(waiting):
+            for reply in grid.pull_messages([message]):
+                client = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if client is not None:
+                    replies[client] = reply
+            if time.monotonic() > deadline:
+                break
+        pause = 0.002 if len(waiting) < before else min(1.5 * pause, 0.25)
+        if waiting:
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+    return replies
+
+
+def print_nothing(line: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass
+class Enrolment:
+    """Which node is which client: asked of each node once, by a message.
+
+    The first node to name a client keeps it as long as it is there; a second one is left out and told of, as is one
+    that names no client of the federation.
+
+    Fields:
+        count: clients in the federation.
+        tell: where a line about a node goes.
+        nodes: node ids by client.
+        stop: set to end whoever waits for replies.
+    """
+
+    grid: Grid
+    count: int
+    tell: Callable[[str], None] = print_nothing
+    nodes: dict[int, int] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+    _known: set[int] = field(default_factory=set)
+
+    def refresh(self) -> None:
+        """Ask nodes that have come, and let go of those that have left."""
+        from flwr.app import Message, MessageType, RecordDict
+
+        present = set(self.grid.get_node_ids())
+        for gone in [client for client, node in self.nodes.items() if node not in present]:
+            del self.nodes[gone]
+            self.tell(f"client {gone} left")
+        self._known &= present
+        new = sorted(present - self._known)
+        asked = {node: Message(RecordDict(), node, MessageType.QUERY) for node in new}
+        for node, reply in sorted(collect(self.grid, asked, HELLO_SECONDS, self.stop).items()):
+            self._known.add(node)
+            client = _client(reply)
+            if client not in range(self.count):
+                self.tell(f"node {node} is no client of this federation: it says it is {client}")
+            elif client in self.nodes:
+                self.tell(f"node {node} is left out: client {client} has joined already")
+            else:
+                self.nodes[client] = node
+                self.tell(f"client {client} joined ({len(self.nodes)} of {self.count})")
+
+    def wait(self, seconds: float) -> bool:
+        """Refresh until every client has joined or the time is up; whether they all have."""
+        deadline = time.monotonic() + seconds
+        self.refresh()
+        while len(self.nodes) < self.count and time.monotonic() < deadline:
+            time.sleep(0.2)
+            self.refresh()
+        return len(self.nodes) == self.count
+
+
+@dataclass(frozen=True)
+class GridCarrier:
+    """Clients on a Flower grid. What they do is ``fedsim.app``'s to say; this side asks, waits and reads.
+
+    A client that is not there, answers too late, with an error, or with anything but its row costs its own upload.
+
+    Fields:
+        settings: the experiment, as resolved TOML; it reaches the clients with every message.
+        size: entries of a row.
+        seconds: how long a round may wait for uploads.
+    """
+
+    enrolment: Enrolment
+    settings: str
+    size: int
+    seconds: float
+
+    def train(self, clients: Sequence[int], params: Tensor, round: int, poisoned: bool = False) -> Uploads:
+        """The work of ``clients`` (ascending ids) from ``params`` (size,), on their poisoned samples if asked."""
+        from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+
+        self.enrolment.refresh()
+        theta = ArrayRecord({"theta": encode(params.detach().cpu().numpy())})
+        orders = {}
+        for client in clients:
+            order = ConfigRecord(
+                {
+                    "settings": self.settings,
+                    "client": client,
+                    "round": round,
+                    "chosen": len(clients),
+                    "poisoned": poisoned,
+                }
+            )
+            if client in self.enrolment.nodes:
+                content = RecordDict({"arrays": theta, "order": order})
+                orders[client] = Message(content, self.enrolment.nodes[client], MessageType.TRAIN)
+        replies = collect(self.enrolment.grid, orders, self.seconds, self.enrolment.stop)
+        rows, examples, losses, found, dropped = [], [], [], [], []
+        for client in clients:
+            reply = replies.get(client)
+            if reply is None or reply.has_error():
+                dropped.append(Drop(client, "absent"))
+                continue
+            try:
+                row, count, loss = _upload(reply.content, self.size)
+            except Malformed as error:
+                dropped.append(Drop(client, "wrong shape" if error.shape else "malformed"))
+                continue
+            rows.append(row)
+            examples.append(count)
+            losses.append(loss)
+            found.append(client)
+        return Uploads(
+            rows=(torch.stack(rows) if rows else torch.empty(0, self.size)).to(params.device),
+            examples=torch.tensor(examples, dtype=torch.int64),
+            losses=torch.tensor(losses, dtype=torch.float32),
+            clients=torch.tensor(found, dtype=torch.int64),
+            dropped=tuple(dropped),
+        )
+
+
+def _client(reply: Message) -> int:
+    """The client a node says it is; -1 when it says nothing of the kind."""
+    if reply.has_error() or "client" not in reply.content.metric_records:
+        return -1
+    said = reply.content.metric_records["client"].get("client")
+    return said if isinstance(said, int) else -1
+
+
+def _upload(content: RecordDict, size: int) -> tuple[Tensor, int, float]:
+    """A client's row (size,), its count of examples and its loss. Raises Malformed for anything else."""
+    arrays, metrics = content.array_records, content.metric_records
+    if list(arrays) != ["arrays"] or list(arrays["arrays"]) != ["theta"] or list(metrics) != ["metrics"]:
+        raise Malformed("a reply holds one array, theta, and metrics")
+    row = decode(arrays["arrays"]["theta"], size)
+    if row.dtype != "float32" or row.shape != (size,):
+        raise Malformed(f"theta is {row.dtype} of shape {row.shape}", shape=row.shape != (size,))
+    examples, loss = metrics["metrics"].get("examples"), metrics["metrics"].get("loss")
+    if not isinstance(examples, int) or not 0 <= examples < 2**53 or not isinstance(loss, float):
+        raise Malformed("a reply's metrics are examples and loss")
+    return torch.from_numpy(row.copy()), examples, loss if math.isfinite(loss) else math.nan
