@@ -8,22 +8,22 @@ import tempfile
 from pathlib import Path
 
 PYTHON = sys.executable
-SCRIPTS = Path(PYTHON).parent
 CHECKS = {
     "format": [PYTHON, "-m", "ruff", "format", "--check", "."],
     "lint": [PYTHON, "-m", "ruff", "check", "."],
     "types": [PYTHON, "-m", "mypy"],
-    "import rules": [str(SCRIPTS / "lint-imports")],
-    "tests": [PYTHON, "-m", "pytest", "-n", "2"],
+    "import rules": [str(Path(PYTHON).parent / "lint-imports")],
+    "real processes": [PYTHON, "-m", "pytest", "-m", "slow"],
+    "tests": [PYTHON, "-m", "pytest", "-m", "not slow", "-n", "2"],
 }
 
 
 def main() -> int:
-    """Run the checks, then the quickstart itself, from the project's root."""
+    """Run the quickstart itself, then the checks, from the project's root."""
     root = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory() as out:
         quickstart = [PYTHON, "-m", "fedsim.run", "experiments/quickstart.toml", "--out", out]
-        for name, command in {**CHECKS, "quickstart": quickstart}.items():
+        for name, command in {"quickstart": quickstart, **CHECKS}.items():
             print(f"== {name}", flush=True)
             if code := subprocess.run(command, cwd=root).returncode:
                 print(f"== {name} failed", flush=True)
