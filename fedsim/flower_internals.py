@@ -1,7 +1,7 @@
 """The one place where fedsim leans on parts of flwr that are not its public interface.
 
-Flower promises nothing about these names, so ``tests/deployment/test_contract.py`` holds each of them and the calls made
-of them: a flwr that changes one fails there, by name. Each is imported at its first use.
+Flower promises nothing about these names, so ``tests/deployment/test_contract.py`` holds each of them and the calls
+made of them: a flwr that changes one fails there, by name. Each is imported at its first use.
 """
 
 from __future__ import annotations

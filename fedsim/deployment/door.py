@@ -18,11 +18,14 @@ SECRET = "x-fedsim-secret"
 """The header that opens everything."""
 
 OPEN = ("/v1/fleet/", "/health")
-"""What a node may reach. By itself, an open-source SuperLink lets anyone who reaches its port register a key, start a run
-or stop one."""
+"""What a node may reach. By itself, an open-source SuperLink lets anyone who reaches its port register a key, and start
+or stop a run."""
 
 ASKS, TELLS = "/v1/fleet/pull-messages", ("/v1/runtime/push-messages", "/v1/runtime/push-object")
 """The request in which a node asks for work, and those that bring work."""
+
+READY = "/v1/runtime/pull-task-input"
+"""The request with which the Grid's process takes up its run, the last step before nodes may come."""
 
 EMPTY = 10.0
 """Seconds for which a node's question waits for work before it is answered with none."""
@@ -36,10 +39,14 @@ LARGEST = 256 * 2**20
 
 @dataclass
 class Door:
-    """An ASGI application that shuts ``app`` to strangers, and holds a node's question for work until there is some."""
+    """An ASGI application that shuts ``app`` to strangers, and holds a node's question for work until there is some.
+
+    Nodes are put off until the clients' keys are registered and the run has begun.
+    """
 
     app: App
     secret: str
+    _ready: bool = False
     _work: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,6 +59,8 @@ class Door:
         known = hmac.compare_digest(headers.get(SECRET.encode(), b""), self.secret.encode())
         if not known and not path.startswith(OPEN):
             await _answer(send, 404)
+        elif not known and not self._ready and path != "/health":
+            await _answer(send, 503)
         elif not headers.get(b"content-length", b"0").isdigit() or b"transfer-encoding" in headers:
             await _answer(send, 411)
         elif int(headers.get(b"content-length", b"0")) > LARGEST:
@@ -60,6 +69,7 @@ class Door:
             await self._hold(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+            self._ready = self._ready or path == READY
             if path in TELLS:
                 asyncio.get_running_loop().call_later(SETTLED, self._tell)
 

@@ -73,6 +73,11 @@ class LinkGrid(HttpGrid):
         self._secret = secret
         self._arriving: dict[str, _Arriving] = {}
 
+    @property
+    def port(self) -> int:
+        """Where the SuperLink listens."""
+        return int(self._addr.rpartition(":")[2])
+
     def proven(self) -> Mapping[int, int]:
         """The client id of each node online, by node id, as its registered key proves it; empty without keys."""
         return {node.node_id: int(node.name) for node in self.get_nodes() if node.name.isdecimal()}

@@ -231,20 +231,24 @@ def work(
     Nothing that the server sends is ever run: messages hold numbers and settings, and the work is ``app``'s. Raises
     Mistake when the server will never let this node in, and when it was away for ``patience`` seconds.
     """
-    away_since, pause = time.monotonic(), QUICK
+    away_since, pause, told = time.monotonic(), 10 * QUICK, ""
     while True:
         try:
             with Session(server, node_config) as session:
                 tell(f"{server.address}: joined, waiting for work")
-                away_since, pause = time.monotonic(), 10 * QUICK
-                _stay(session, app)
+                try:
+                    _stay(session, app)
+                finally:
+                    away_since, pause, told = time.monotonic(), 10 * QUICK, ""
         except Farewell:
             tell(f"{server.address}: the server has no more work")
             return
         except Away as away:
             if time.monotonic() - away_since > patience:
                 raise Mistake(f"{server.address}: {away}; gave up after {patience:g} seconds") from away
-            tell(f"{server.address}: {away}; trying again")
+            if str(away) != told:
+                told = str(away)
+                tell(f"{server.address}: {away}; trying again")
             # Ten nodes that lost one server shall not come back in one moment.
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST)
@@ -301,4 +305,6 @@ def _refusal(server: Server, error: httpx.HTTPStatusError) -> Exception:
         return Away("does not accept this node's signature: it was started anew, or a clock is wrong")
     if status == 403:
         return Withdrawn()
+    if status == 503:
+        return Away("is not ready yet")
     return Away(f"answered {status}" + (f" ({reason.message})" if reason else ""))

@@ -48,10 +48,10 @@ STARTUP = 60.0
 def superlink(host: str, port: int, keys: Keys | None = None, client_app: str = "fedsim.app:app") -> Iterator[LinkGrid]:
     """A SuperLink that listens on ``host``:``port`` (0: any free one), and a Grid with a run started on it.
 
-    With ``keys``, it speaks TLS and lets in only nodes whose public keys are in that folder. ``client_app`` is what stock
-    SuperNodes load, from their own installed package; nodes of ours bring their own. It lives in a child process, which
-    ends with this one whatever happens and leaves nothing behind. On the way out, nodes of ours are told that the work
-    is done.
+    With ``keys``, it speaks TLS and lets in only nodes whose public keys are in that folder. ``client_app`` is what
+    stock SuperNodes load, from their own installed package; nodes of ours bring their own. It lives in a child process,
+    which ends with this one whatever happens and leaves nothing behind. On the way out, nodes of ours are told that
+    there is no more work.
     """
     if keys is not None:
         keys.require(keys.authority, keys.certificate, keys.key)
