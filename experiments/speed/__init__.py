@@ -1,0 +1,1 @@
+"""Speed, as ratios against peers and baselines run in turn with ours."""
