@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -101,9 +102,10 @@ def encode(array: np.ndarray) -> Array:
     """An array as Flower's: npy bytes."""
     from flwr.app import Array
 
+    array = np.asarray(array, order="C")
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(array))
-    data = b"".join((buffer.getvalue(), np.ascontiguousarray(array).data.cast("B") if array.size else b""))
+    data = b"".join((buffer.getvalue(), array.reshape(-1).view(np.uint8).data))
     return Array(str(array.dtype), tuple(array.shape), "numpy.ndarray", data)
 
 
@@ -123,12 +125,15 @@ def decode(array: Array, entries: int | None = None) -> np.ndarray:
         version = np.lib.format.read_magic(head)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, fortran, kind = read(head, max_header_size=HEADER_BYTES)
-    except (ValueError, KeyError, EOFError, OSError) as error:
+    except Exception as error:  # numpy's parser of headers raises whatever Python's own parser does.
         raise Malformed(f"array is not npy: {error}") from error
     if kind.hasobject or kind.kind not in "fiub":
         raise Malformed(f"array holds {kind}, not numbers")
-    size = int(np.prod(shape, dtype=object))
+    size = math.prod(shape)
     if len(data) - head.tell() != size * kind.itemsize:
         raise Malformed(f"array has {len(data) - head.tell()} bytes, not the {size * kind.itemsize} of its header")
-    flat = np.frombuffer(data, dtype=kind, count=size, offset=head.tell())
-    return flat.reshape(shape, order="F" if fortran else "C")
+    try:
+        flat = np.frombuffer(data, dtype=kind, count=size, offset=head.tell())
+        return flat.reshape(shape, order="F" if fortran else "C")
+    except (ValueError, OverflowError) as error:
+        raise Malformed(f"array cannot have shape {shape}: {error}") from error
