@@ -67,25 +67,29 @@ def _warm_up() -> None:
 
 
 def _malice(name: str | None, settings: list[str], client: int) -> dict[str, Any]:
-    """The attack as entries of the node's configuration, ``attack.KEY``; refuses what no attack section may hold."""
+    """The attack as an entry of the node's configuration; refuses what no attack section may hold."""
     if name is None:
         if settings:
             raise Mistake("--set: settings of what? name an --attack")
         return {}
+    import tomli_w
+
+    from fedsim.app import lone_attack
     from fedsim.build import TABLES
     from fedsim.config.reading import read_text
 
-    section: dict[str, Any] = {"name": name}
+    attack: dict[str, Any] = {"name": name}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        try:
-            section[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            section[key.strip()] = text
         if not equals or not key.strip():
             raise Mistake(f"--set: {setting!r}: expected KEY=VALUE, such as epsilon=10.0")
-    read_text("", "command line", {"attack": {**section, "clients": [client]}}, TABLES)
-    return {f"attack.{key}": value for key, value in section.items()}
+        try:
+            attack[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            attack[key.strip()] = text
+    section = tomli_w.dumps(attack)
+    read_text("", "command line", {"attack": lone_attack(section, client)}, TABLES)
+    return {"attack": section}
 
 
 if __name__ == "__main__":

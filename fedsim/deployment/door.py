@@ -30,8 +30,9 @@ READY = "/v1/runtime/pull-task-input"
 EMPTY = 10.0
 """Seconds for which a node's question waits for work before it is answered with none."""
 
-SETTLED = 0.01
-"""Seconds after the last piece of work came in until waiting nodes are told: a message's parts come one by one."""
+SETTLED = 0.02
+"""Seconds after the last piece of work came in until waiting nodes are told. A message's parts come one by one, and
+nodes that ask for one that is not there yet slow it down."""
 
 LARGEST = 256 * 2**20
 """Bytes of the largest request. Flower cuts arrays into pieces far below that."""
@@ -48,6 +49,7 @@ class Door:
     secret: str
     _ready: bool = False
     _work: asyncio.Event = field(default_factory=asyncio.Event)
+    _telling: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -71,7 +73,9 @@ class Door:
             await self.app(scope, receive, send)
             self._ready = self._ready or path == READY
             if path in TELLS:
-                asyncio.get_running_loop().call_later(SETTLED, self._tell)
+                if self._telling is not None:
+                    self._telling.cancel()
+                self._telling = asyncio.get_running_loop().call_later(SETTLED, self._tell)
 
     def _tell(self) -> None:
         self._work.set()

@@ -1,0 +1,130 @@
+"""Federations of real processes on loopback, and how tests speak to them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from fedsim.deployment.grid import LinkGrid
+from fedsim.deployment.keys import Keys
+from fedsim.deployment.superlink import superlink
+from fedsim.domain import Uploads
+from fedsim.engine.grid import Enrolment, GridCarrier
+
+HERE = Path(__file__).parent
+SIZE = 7
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+
+
+@dataclass
+class Process:
+    """A child process and what it printed."""
+
+    child: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def wait_for(self, sentence: str, seconds: float = 30.0) -> None:
+        """Wait until it has printed ``sentence``."""
+        until(lambda: sentence in self.text, seconds, lambda: f"{sentence!r} not in:\n{self.text}")
+
+    def end(self, seconds: float = 30.0) -> int:
+        """Wait until it ends."""
+        return self.child.wait(seconds)
+
+
+def until(true: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
+    """Wait until something is true, and fail if it does not become so."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what()
+        time.sleep(0.05)
+
+
+@dataclass
+class Processes:
+    """Starts processes; ends those that are left."""
+
+    folder: Path
+    started: list[Process] = field(default_factory=list)
+
+    def start(self, *arguments: str | Path | int | float) -> Process:
+        log = self.folder / f"{len(self.started)}.log"
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                [sys.executable, *(str(argument) for argument in arguments)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=ENVIRONMENT,
+                cwd=HERE.parents[1],
+            )
+        self.started.append(Process(child, log))
+        return self.started[-1]
+
+    def end(self) -> None:
+        for process in self.started:
+            process.child.kill()
+            process.child.wait()
+
+
+@dataclass
+class Federation:
+    """A server in this process, and clients in others."""
+
+    grid: LinkGrid
+    keys: Keys | None
+    processes: Processes
+    enrolment: Enrolment
+    told: list[str]
+    rounds: int = 0
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.grid.port}"
+
+    def node(self, mode: str, client: int, keys: Keys | None = None, *more: float) -> Process:
+        """A client process of ``nodes.py``."""
+        keys = keys or self.keys
+        folder = "" if keys is None else keys.folder
+        return self.processes.start(HERE / "nodes.py", mode, self.address, client, folder, *more)
+
+    def joined(self, *clients: int) -> None:
+        """Wait until these clients are enrolled."""
+
+        def all_there() -> bool:
+            self.enrolment.refresh()
+            return set(clients) <= set(self.enrolment.nodes)
+
+        until(all_there, 30, lambda: "\n".join([*self.told, *(process.text for process in self.processes.started)]))
+
+    def round(self, *clients: int, seconds: float = 3.0) -> tuple[Uploads, float]:
+        """One round with these clients, and how long it took."""
+        self.rounds += 1
+        carrier = GridCarrier(self.enrolment, "", SIZE, seconds)
+        started = time.monotonic()
+        uploads = carrier.train(sorted(clients), torch.zeros(SIZE), self.rounds)
+        took = time.monotonic() - started
+        for row, client in zip(uploads.rows, uploads.clients.tolist(), strict=True):
+            assert row.tolist() == [client] * SIZE
+        return uploads, took
+
+
+@contextmanager
+def federated(folder: Path, keys: Keys | None, count: int) -> Iterator[Federation]:
+    with ExitStack() as stack:
+        processes = Processes(folder)
+        stack.callback(processes.end)
+        grid = stack.enter_context(superlink("127.0.0.1", 0, keys))
+        told: list[str] = []
+        yield Federation(grid, keys, processes, Enrolment(grid, count, told.append), told)

@@ -1,0 +1,171 @@
+"""Faults of real processes: each costs the client that has it its own upload, and no round blocks past its deadline."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from federations import Federation, Processes
+
+from fedsim.deployment import keys as keys_module
+from fedsim.deployment.keys import Keys
+from fedsim.domain import Drop
+
+pytestmark = pytest.mark.slow
+
+DEADLINE, SLACK = 3.0, 1.0
+
+
+@pytest.mark.parametrize(
+    ("mode", "client"), [("killed before", 2), ("killed during", 3), ("silent", 4)], ids=lambda value: str(value)
+)
+def test_a_client_that_dies_or_is_silent_is_absent(secured: Federation, mode: str, client: int) -> None:
+    secured.node(mode, client)
+    secured.joined(client)
+    uploads, took = secured.round(0, 1, client, seconds=DEADLINE)
+    assert uploads.clients.tolist() == [0, 1]
+    assert uploads.dropped == (Drop(client, "absent"),)
+    assert DEADLINE - SLACK < took < DEADLINE + SLACK
+    uploads, took = secured.round(0, 1)
+    assert uploads.clients.tolist() == [0, 1]
+    assert took < 1.5
+
+
+def test_a_client_that_is_killed_after_its_upload_has_uploaded(secured: Federation) -> None:
+    process = secured.node("killed after", 5)
+    secured.joined(5)
+    uploads, took = secured.round(0, 1, 5)
+    assert uploads.clients.tolist() == [0, 1, 5]
+    assert uploads.dropped == ()
+    assert process.end() == 9
+    uploads, took = secured.round(0, 1, 5, seconds=DEADLINE)
+    assert uploads.dropped == (Drop(5, "absent"),)
+    assert took < DEADLINE + SLACK
+
+
+def test_a_client_that_raises_is_absent_at_once(secured: Federation) -> None:
+    process = secured.node("raises", 6)
+    secured.joined(6)
+    uploads, took = secured.round(0, 6, seconds=20.0)
+    assert uploads.dropped == (Drop(6, "absent"),)
+    assert took < 2
+    assert process.child.poll() is None
+
+
+def test_a_client_joins_late_and_leaves_early(secured: Federation) -> None:
+    uploads, took = secured.round(0, 1, 7)
+    assert uploads.dropped == (Drop(7, "absent"),)
+    assert took < 1.5
+    process = secured.node("honest", 7)
+    secured.joined(7)
+    uploads, _ = secured.round(0, 1, 7)
+    assert uploads.clients.tolist() == [0, 1, 7]
+    process.child.send_signal(signal.SIGINT)
+    assert process.end() == 130
+    uploads, took = secured.round(0, 1, 7)
+    assert uploads.dropped == (Drop(7, "absent"),)
+    assert took < 1.5
+
+
+def test_a_second_process_with_a_client_s_key_waits_for_the_first_to_leave(secured: Federation) -> None:
+    first = secured.node("honest", 8)
+    secured.joined(8)
+    second = secured.node("honest", 8)
+    second.wait_for("does not let this client in")
+    uploads, _ = secured.round(0, 8)
+    assert uploads.clients.tolist() == [0, 8]
+    first.child.send_signal(signal.SIGINT)
+    second.wait_for("joined")
+    secured.joined(8)
+    uploads, _ = secured.round(0, 8)
+    assert uploads.clients.tolist() == [0, 8]
+
+
+def test_without_keys_the_first_to_name_a_client_keeps_it(plain: Federation) -> None:
+    plain.node("honest", 1)
+    plain.joined(1)
+    second = plain.node("honest", 1)
+    second.wait_for("joined")
+    uploads, _ = plain.round(0, 1)
+    assert uploads.clients.tolist() == [0, 1]
+    assert any("left out: client 1 has joined already" in line for line in plain.told)
+
+
+def test_a_node_that_is_no_client_of_the_federation_is_left_out(plain: Federation) -> None:
+    plain.node("honest", 99).wait_for("joined")
+    plain.enrolment.refresh()
+    assert any("it says it is 99" in line for line in plain.told)
+
+
+def test_an_unregistered_key_is_not_let_in(secured: Federation, tmp_path: Path) -> None:
+    stranger = keys_module.make(tmp_path / "other", 1, [])
+    stranger.authority.write_bytes(secured.keys.authority.read_bytes())
+    process = secured.node("honest", 0, stranger, 1.0)
+    assert process.end() == 2
+    assert "does not let this client in: its key is not registered there" in process.text
+    assert process.text.endswith("gave up after 1 seconds\n")
+
+
+def test_a_node_without_the_authority_s_certificate_does_not_talk_to_the_server(
+    secured: Federation, tmp_path: Path
+) -> None:
+    other = keys_module.make(tmp_path / "other", 1, [])
+    process = secured.node("honest", 0, other)
+    assert process.end() == 2
+    assert "its certificate is not vouched for by the ca.crt of --tls" in process.text
+
+
+def test_a_node_without_keys_hears_that_it_may_need_tls(secured: Federation, processes: Processes) -> None:
+    process = processes.start(Path(__file__).with_name("nodes.py"), "honest", secured.address, 0, "", 1.0)
+    assert process.end() == 2
+    assert "does it speak TLS? then join with --tls" in process.text
+
+
+def test_a_node_with_keys_hears_that_the_server_speaks_no_tls(plain: Federation, keys: Keys) -> None:
+    process = plain.node("honest", 0, keys)
+    assert process.end() == 2
+    assert "speaks no TLS" in process.text
+
+
+def test_strangers_cannot_register_a_key_or_stop_the_run(secured: Federation) -> None:
+    with httpx.Client(verify=str(secured.keys.authority)) as client:
+        for path in ("control/register-node", "control/stop-run", "control/start-run", "runtime/acquire-task"):
+            answer = client.post(f"https://{secured.address}/v1/{path}", content=b"")
+            assert answer.status_code == 404
+
+
+def test_a_node_that_does_not_say_who_it_is_holds_up_no_round(plain: Federation) -> None:
+    plain.node("mute", 2).wait_for("joined")
+    started = time.monotonic()
+    uploads, _ = plain.round(0, seconds=DEADLINE)
+    assert uploads.clients.tolist() == [0]
+    assert time.monotonic() - started < DEADLINE + SLACK
+
+
+def test_nodes_outlive_a_server_that_is_killed_and_work_for_the_next(
+    keys: Keys, processes: Processes, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    nodes = [
+        processes.start(Path(__file__).with_name("nodes.py"), "honest", f"127.0.0.1:{port}", client, keys.folder)
+        for client in (0, 1)
+    ]
+    serve = ["-m", "fedsim.serve", "experiments/quickstart.toml", "clients.count=2", "strategy.name=mean"]
+    serve += ["attack.name=none", "compare={}", "--port", str(port), "--tls", str(keys.folder), "--out", str(tmp_path)]
+    first = processes.start(*serve, "rounds=100000")
+    first.wait_for("client 0 joined")
+    first.wait_for("client 1 joined")
+    time.sleep(2)
+    first.child.kill()
+    first.child.wait()
+    for node in nodes:
+        node.wait_for("cannot be reached")
+    second = processes.start(*serve, "rounds=3")
+    assert second.end(60) == 0, second.text
+    assert [node.end() for node in nodes] == [0, 0]
+    assert all(node.text.endswith("the server has no more work\n") for node in nodes)
