@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federations import Federation, Processes, federated
+from loopback import Federation, Processes, federated
 
 from fedsim.deployment import keys as keys_module
 from fedsim.deployment.keys import Keys

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from federations import Federation, Processes
+from loopback import Federation, Processes
 
 from fedsim.deployment import keys as keys_module
 from fedsim.deployment.keys import Keys

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from federations import Federation, federated
+from loopback import Federation, federated
 
 from fedsim.build import TABLES, experiment
 from fedsim.config import Config, read
