@@ -192,7 +192,7 @@ class RobustStrategy(Strategy):
         assert self._codec is not None
         assert self._state is not None
         rows, examples, clients, metrics, dropped = [], [], [], [], []
-        found = {reply.metadata.src_node_id: reply for reply in replies if not reply.has_error()}
+        found = {reply.metadata.src_node_id: reply for reply in replies if reply.has_content()}
         for node in self._chosen:
             client, reply = self.nodes[node], found.get(node)
             if reply is None:
@@ -234,7 +234,7 @@ class RobustStrategy(Strategy):
         return int(claimed)
 
     def _metrics(self, reply: Message) -> dict[str, float]:
-        if reply.has_error():
+        if not reply.has_content():
             return {}
         values: dict[str, Any] = {}
         for record in reply.content.metric_records.values():

@@ -18,22 +18,35 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
     from torch import Tensor
 
-HELLO_SECONDS = 30.0
-"""How long a new node may take to say which client it is."""
+GLANCE_SECONDS = 0.1
+"""How long a round looks out for new nodes; one that has not said who it is by then takes part in a later round."""
 
 
 def collect(
     grid: Grid, messages: Mapping[int, Message], seconds: float, stop: threading.Event | None = None
 ) -> dict[int, Message]:
-    """Send each client its message and gather the replies that come within ``seconds``, by client.
+    """Send each client its message and gather the replies that come within ``seconds``, by client."""
+    return gather(grid, send(grid, messages), seconds, stop)
 
-    A reply belongs to the client whose message it answers, whatever it says of itself. Uses only ``push_messages`` and
+
+def send(grid: Grid, messages: Mapping[int, Message]) -> dict[str, int]:
+    """Send each client its message; the clients by the ids of these messages, without those that cannot be reached."""
+    if not messages:
+        return {}
+    sent = list(grid.push_messages(list(messages.values())))
+    return {message: client for message, client in zip(sent, messages, strict=True) if message}
+
+
+def gather(
+    grid: Grid, waiting: dict[str, int], seconds: float, stop: threading.Event | None = None
+) -> dict[int, Message]:
+    """The replies to the messages ``waiting`` that come within ``seconds``, by client; these wait no longer.
+
+    A reply belongs to the client whose message it was asked for, whatever it says of itself. Uses only
     ``pull_messages``, with back-off, an id at a time: one node that dies in its upload must not hold up the others'.
     Raises KeyboardInterrupt when ``stop`` is set, for loops that do not run in the main thread.
     """
     deadline = time.monotonic() + seconds
-    sent = list(grid.push_messages(list(messages.values())))
-    waiting = {message: client for message, client in zip(sent, messages, strict=True) if message}
     replies: dict[int, Message] = {}
     pause = 0.002
     while waiting and time.monotonic() < deadline:
@@ -42,9 +55,8 @@ def collect(
         before = len(waiting)
         for message in list(waiting):
             for reply in grid.pull_messages([message]):
-                client = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if client is not None:
-                    replies[client] = reply
+                replies[waiting.pop(message)] = reply
+                break
             if time.monotonic() > deadline:
                 break
         pause = 0.002 if len(waiting) < before else min(1.5 * pause, 0.25)
@@ -61,8 +73,9 @@ def print_nothing(line: str) -> None:
 class Enrolment:
     """Which node is which client: asked of each node once, by a message.
 
-    The first node to name a client keeps it as long as it is there; a second one is left out and told of, as is one
-    that names no client of the federation.
+    The first node to name a client keeps it as long as it is there. A second one is left out and told of, and takes its
+    place when it leaves: a client that was killed and comes back is there twice for a while. A node that names no
+    client of the federation is told of, too.
 
     Fields:
         count: clients in the federation.
@@ -76,38 +89,48 @@ class Enrolment:
     tell: Callable[[str], None] = print_nothing
     nodes: dict[int, int] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
-    _known: set[int] = field(default_factory=set)
+    _said: dict[int, int | None] = field(default_factory=dict)
+    _waiting: dict[str, int] = field(default_factory=dict)
 
     def refresh(self) -> None:
-        """Ask nodes that have come, and let go of those that have left."""
+        """Ask nodes that have come, and let go of those that have left; waits for nobody."""
         from flwr.app import Message, MessageType, RecordDict
 
         present = set(self.grid.get_node_ids())
         for gone in [client for client, node in self.nodes.items() if node not in present]:
             del self.nodes[gone]
             self.tell(f"client {gone} left")
-        self._known &= present
-        new = sorted(present - self._known)
-        asked = {node: Message(RecordDict(), node, MessageType.QUERY) for node in new}
-        for node, reply in sorted(collect(self.grid, asked, HELLO_SECONDS, self.stop).items()):
-            self._known.add(node)
-            client = _client(reply)
-            if client not in range(self.count):
+        self._said = {node: client for node, client in self._said.items() if node in present}
+        self._waiting = {message: node for message, node in self._waiting.items() if node in present}
+        for node, client in self._said.items():
+            if client is not None and client in range(self.count) and client not in self.nodes:
+                self._join(node, client)
+        new = sorted(present - self._said.keys() - set(self._waiting.values()))
+        self._waiting |= send(self.grid, {node: Message(RecordDict(), node, MessageType.QUERY) for node in new})
+        for node, reply in sorted(gather(self.grid, self._waiting, GLANCE_SECONDS, self.stop).items()):
+            client = self._said[node] = _client(reply)
+            if client is None:
+                self.tell(f"node {node} is no client of this federation: it does not say which")
+            elif client not in range(self.count):
                 self.tell(f"node {node} is no client of this federation: it says it is {client}")
             elif client in self.nodes:
                 self.tell(f"node {node} is left out: client {client} has joined already")
             else:
-                self.nodes[client] = node
-                self.tell(f"client {client} joined ({len(self.nodes)} of {self.count})")
+                self._join(node, client)
 
     def wait(self, seconds: float) -> bool:
         """Refresh until every client has joined or the time is up; whether they all have."""
         deadline = time.monotonic() + seconds
         self.refresh()
         while len(self.nodes) < self.count and time.monotonic() < deadline:
-            time.sleep(0.2)
+            if self.stop.wait(0.2):
+                raise KeyboardInterrupt
             self.refresh()
         return len(self.nodes) == self.count
+
+    def _join(self, node: int, client: int) -> None:
+        self.nodes[client] = node
+        self.tell(f"client {client} joined ({len(self.nodes)} of {self.count})")
 
 
 @dataclass(frozen=True)
@@ -151,7 +174,7 @@ class GridCarrier:
         rows, examples, losses, found, dropped = [], [], [], [], []
         for client in clients:
             reply = replies.get(client)
-            if reply is None or reply.has_error():
+            if reply is None or not reply.has_content():
                 dropped.append(Drop(client, "absent"))
                 continue
             try:
@@ -172,12 +195,12 @@ class GridCarrier:
         )
 
 
-def _client(reply: Message) -> int:
-    """The client a node says it is; -1 when it says nothing of the kind."""
-    if reply.has_error() or "client" not in reply.content.metric_records:
-        return -1
+def _client(reply: Message) -> int | None:
+    """The client a node says it is; None when it says nothing of the kind."""
+    if not reply.has_content() or "client" not in reply.content.metric_records:
+        return None
     said = reply.content.metric_records["client"].get("client")
-    return said if isinstance(said, int) else -1
+    return said if isinstance(said, int) else None
 
 
 def _upload(content: RecordDict, size: int) -> tuple[Tensor, int, float]:
