@@ -59,10 +59,10 @@ class Display:
         if self._task is not None:
             self._progress.stop()
 
-    def start(self, label: str, rounds: int) -> None:
+    def start(self, label: str, rounds: int, played: int) -> None:
         """Show a new bar."""
         self._progress.start()
-        self._task = self._progress.add_task(label, total=rounds, accuracy="accuracy   -  ")
+        self._task = self._progress.add_task(label, total=rounds, completed=played, accuracy="accuracy   -  ")
 
     def advance(self, played: Round) -> None:
         """Move the bar by one round."""

@@ -27,8 +27,8 @@ JOIN_SECONDS = 120.0
 class Watcher(Protocol):
     """Whoever shows a run's progress."""
 
-    def start(self, label: str, rounds: int) -> None:
-        """A run begins."""
+    def start(self, label: str, rounds: int, played: int) -> None:
+        """A run of so many rounds begins, some of which were played before."""
         ...
 
     def advance(self, played: Round) -> None:
@@ -47,6 +47,7 @@ def run(
     force: bool,
     watcher: Watcher,
     enrolment: Enrolment | None = None,
+    resume: bool = False,
 ) -> RunFolder:
     """The run of ``config`` in its folder under ``out``: the one that is there, or a new one.
 
@@ -64,9 +65,9 @@ def run(
 
         check(config)
         stop = threading.Event()
-        on_ray(config, stop, lambda grid: _play(_simulated(config, grid, stop), label, folder, watcher))
+        on_ray(config, stop, lambda grid: _play(_simulated(config, grid, stop), label, folder, watcher, resume))
     else:
-        _play(experiment(config, enrolment), label, folder, watcher)
+        _play(experiment(config, enrolment), label, folder, watcher, resume)
     return folder
 
 
@@ -76,18 +77,22 @@ def _simulated(config: Config, grid: Grid, stop: threading.Event) -> Experiment:
     return experiment(config, enrolment)
 
 
-def _play(built: Experiment, label: str, folder: RunFolder, watcher: Watcher) -> None:
-    """Play all rounds into the folder, whatever ends them."""
+def _play(built: Experiment, label: str, folder: RunFolder, watcher: Watcher, resume: bool) -> None:
+    """Play all rounds into the folder, whatever ends them; from its checkpoint, if asked and there is one."""
     config = built.config
-    folder.begin(config, built.labels)
-    watcher.start(label, config.rounds)
-    started = time.perf_counter()
-    state, status, reason = built.state, "failed", None
+    resumed = folder.resume(built.state) if resume else None
+    if resumed is None:
+        folder.begin(config, built.labels)
+    else:
+        watcher.note(f"{label}: going on after round {resumed.round}")
+    state, status, reason = resumed or built.state, "failed", None
+    watcher.start(label, config.rounds, state.round)
     try:
         while state.round < config.rounds and reason is None:
             before = time.perf_counter()
-            state, played = play_round(state, built.world)
-            folder.record(played, time.perf_counter() - before)
+            after, played = play_round(state, built.world)
+            folder.record(played, time.perf_counter() - before, after)
+            state = after
             watcher.advance(played)
             reason = _stopped(state, played, config)
         status = "finished" if reason is None else "stopped"
@@ -97,9 +102,7 @@ def _play(built: Experiment, label: str, folder: RunFolder, watcher: Watcher) ->
         reason = repr(error)
         raise
     finally:
-        seconds = time.perf_counter() - started
-        figures = summary(built, folder.rows, status, reason, seconds)
-        folder.finish(figures, built.world.layout, state.params)
+        folder.finish(summary(built, folder.rows, status, reason), built.world.layout, state)
 
 
 def _stopped(state: ServerState, played: Round, config: Config) -> str | None:
@@ -108,12 +111,10 @@ def _stopped(state: ServerState, played: Round, config: Config) -> str | None:
     return f"{state.skipped} rounds in a row were skipped, the last because: {played.skipped}"
 
 
-def summary(
-    built: Experiment, rows: list[dict[str, Any]], status: str, reason: str | None, seconds: float
-) -> Mapping[str, Any]:
+def summary(built: Experiment, rows: list[dict[str, Any]], status: str, reason: str | None) -> Mapping[str, Any]:
     """The final figures, by the keys of ``fedsim.results.keys.SUMMARY``."""
     config = built.config
-    tested = [row for row in rows if "accuracy" in row]
+    tested = [row for row in rows if row.get("accuracy") is not None]
     accuracy = tested[-1]["accuracy"] if tested else math.nan
     return {
         "status": status,
@@ -131,5 +132,5 @@ def summary(
         "dropped_uploads": sum(row["dropped"] for row in rows),
         "clients": config.clients.count,
         "attackers": len(built.world.forger.adversary.clients),
-        "seconds": round(seconds, 3),
+        "seconds": round(sum(row["seconds"] for row in rows), 3),
     }

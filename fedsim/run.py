@@ -21,7 +21,7 @@ def main(
     out: Annotated[Path, typer.Option(help="where the run's folder is made, as OUT/name/id")] = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="run again what is there already")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="print the final table only")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="not available yet")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
 ) -> None:
     """Run a federated-learning experiment under attack, and leave a folder with its report."""
     # Loading torch takes seconds, and --help must not.
@@ -31,8 +31,6 @@ def main(
     from fedsim.experiment import run
     from fedsim.results.report import write_report
 
-    if resume:
-        raise Mistake("--resume: not available yet; run again without it, interrupted runs start over")
     reading = read(config, overrides or [], TABLES)
     wanted = {reading.config.name: reading.config, **reading.compared}
     folders = {}
@@ -43,7 +41,7 @@ def main(
             for experiment in wanted.values():
                 check(experiment)
             for label, experiment in wanted.items():
-                folders[label] = run(experiment, label, out, force, display)
+                folders[label] = run(experiment, label, out, force, display, resume=resume)
                 if folders[label].summary()["status"] == "interrupted":
                     break
         except Mistake as mistake:

@@ -33,6 +33,7 @@ def main(
     ] = 600.0,
     out: Annotated[Path, typer.Option(help="where the run's folder is made, as OUT/name/id")] = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="run again what is there already")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="print the final table only")] = False,
 ) -> None:
     """Run a federated-learning experiment whose clients join over the network, with python -m fedsim.join."""
@@ -76,7 +77,7 @@ def main(
                 if not enrolment.nodes:
                     raise Mistake(f"--wait: no client joined within {wait:g} seconds")
                 display.note(f"starting without client{'s' * (',' in missing)} {missing}")
-            folder = run(wanted, label, out, force, display, enrolment)
+            folder = run(wanted, label, out, force, display, enrolment, resume)
     final_table({label: folder}, write_report([(label, folder)]))
     summary = folder.summary()
     if summary["status"] == "interrupted":

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.config import Config, config_hash, to_toml
-from fedsim.domain import Layout, Mistake, Round
+from fedsim.domain import Layout, Mistake, Round, ServerState
+from fedsim.results.checkpoint import dumps, load
 from fedsim.results.environment import environment
 from fedsim.results.keys import METRICS
 
 if TYPE_CHECKING:
     import pyarrow
-    from torch import Tensor
 
 FLUSH_SECONDS = 5.0
 """How much of a running experiment's metrics a crash may cost."""
@@ -76,11 +76,26 @@ class RunFolder:
         except OSError as error:
             raise Mistake(f"--out: cannot write the run's folder {self.path}: {error.strerror}") from error
 
-    def record(self, played: Round, seconds: float) -> None:
-        """Add a round; the file follows every few seconds."""
+    def resume(self, start: ServerState) -> ServerState | None:
+        """The newest state on disk, its rows taken up; None without a checkpoint. ``start`` is the run's first."""
+        path = self.path / "checkpoint" / "state.safetensors"
+        if not path.is_file():
+            return None
+        state = load(path, start)
+        self.rows = [found for found in self.metrics().to_pylist() if found["round"] <= state.round]
+        return state
+
+    def record(self, played: Round, seconds: float, state: ServerState) -> None:
+        """Add a round; metrics and checkpoint follow every few seconds."""
         self.rows.append(row(played, seconds))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self.flush()
+            self.checkpoint(state)
+
+    def checkpoint(self, state: ServerState) -> None:
+        """Write the metrics so far, then the state they lead to."""
+        self.flush()
+        (self.path / "checkpoint").mkdir(exist_ok=True)
+        self.write("checkpoint/state.safetensors", dumps(state))
 
     def flush(self) -> None:
         """Write the metrics of all rounds so far."""
@@ -93,13 +108,13 @@ class RunFolder:
             pyarrow.parquet.write_table(table, draft)
         self._flushed = time.monotonic()
 
-    def finish(self, summary: Mapping[str, Any], layout: Layout, params: Tensor) -> None:
-        """Write the last metrics, the model and, last of all, the summary."""
+    def finish(self, summary: Mapping[str, Any], layout: Layout, state: ServerState) -> None:
+        """Write the last metrics and state, the model and, last of all, the summary."""
         from safetensors.torch import save
 
-        self.flush()
+        self.checkpoint(state)
         tensors = {
-            name: params[where].reshape(shape).cpu().clone()
+            name: state.params[where].reshape(shape).cpu().clone()
             for name, shape, where in zip(layout.names, layout.shapes, layout.slices, strict=True)
         }
         self.write("model.safetensors", save(tensors))

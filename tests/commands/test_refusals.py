@@ -136,7 +136,6 @@ SENTENCES = {
         ["compare.mean.strategy.nam=mean"],
         "small.toml: compare.mean.strategy.nam: unknown key (did you mean 'name'?); known: byzantine, name, trim",
     ),
-    "resume": (["--resume"], "--resume: not available yet; run again without it, interrupted runs start over"),
 }
 
 
