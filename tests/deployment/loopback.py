@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,14 +59,14 @@ class Processes:
     folder: Path
     started: list[Process] = field(default_factory=list)
 
-    def start(self, *arguments: str | Path | int | float) -> Process:
+    def start(self, *arguments: str | Path | int | float, environment: Mapping[str, str] | None = None) -> Process:
         log = self.folder / f"{len(self.started)}.log"
         with log.open("wb") as output:
             child = subprocess.Popen(
                 [sys.executable, *(str(argument) for argument in arguments)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, **(environment or {})},
                 cwd=HERE.parents[1],
             )
         self.started.append(Process(child, log))
