@@ -79,15 +79,16 @@ class Codec:
             arrays[name] = encode(flat[where].reshape(shape).astype(self.types[name], copy=False))
         return ArrayRecord({name: arrays[name] for name in self.order})
 
-    def decode(self, record: ArrayRecord) -> Tensor:
-        """The flat float32 vector (size,) of a record.
+    def decode(self, record: ArrayRecord, out: Tensor | None = None) -> Tensor:
+        """The flat float32 vector (size,) of a record, written into ``out`` if given.
 
         Raises Malformed for a missing or extra array, another type or another shape.
         """
         if set(record) != set(self.order):
             missing, extra = set(self.order) - set(record), set(record) - set(self.order)
             raise Malformed(f"arrays missing: {sorted(missing)}; arrays too many: {sorted(extra)}")
-        flat = np.empty(self.layout.size, dtype=np.float32)
+        vector = torch.empty(self.layout.size) if out is None else out
+        flat = vector.numpy()
         for name, shape, where in zip(self.layout.names, self.layout.shapes, self.layout.slices, strict=True):
             found = decode(record[name], where.stop - where.start)
             if found.dtype != self.types[name]:
@@ -95,7 +96,7 @@ class Codec:
             if found.shape != shape:
                 raise Malformed(f"array {name!r} has shape {found.shape}, not {shape}", shape=True)
             flat[where] = found.reshape(-1)
-        return torch.from_numpy(flat)
+        return vector
 
 
 def encode(array: np.ndarray) -> Array:

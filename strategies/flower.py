@@ -191,7 +191,11 @@ class RobustStrategy(Strategy):
         """The uploads that could be read, in the order of clients, and why the others could not."""
         assert self._codec is not None
         assert self._state is not None
-        rows, examples, clients, metrics, dropped = [], [], [], [], []
+        rows = torch.empty(len(self._chosen), self._codec.layout.size)
+        examples: list[int] = []
+        clients: list[int] = []
+        metrics: list[dict[str, float]] = []
+        dropped: list[Drop] = []
         found = {reply.metadata.src_node_id: reply for reply in replies if reply.has_content()}
         for node in self._chosen:
             client, reply = self.nodes[node], found.get(node)
@@ -199,25 +203,22 @@ class RobustStrategy(Strategy):
                 dropped.append(Drop(client, "absent"))
                 continue
             try:
-                rows.append(self._codec.decode(self._arrays(reply)) - self._state.params)
+                # Into the next free row: one that turns out malformed is written over.
+                self._codec.decode(self._arrays(reply), rows[len(clients)])
                 examples.append(self._examples(reply))
             except Malformed as error:
-                del rows[len(examples) :]
                 dropped.append(Drop(client, "wrong shape" if error.shape else "malformed"))
                 continue
             clients.append(client)
             metrics.append(self._metrics(reply))
-        size = self._codec.layout.size
-        return (
-            Uploads(
-                rows=torch.stack(rows) if rows else torch.empty(0, size),
-                examples=torch.tensor(examples, dtype=torch.int64),
-                losses=torch.full((len(rows),), math.nan),
-                clients=torch.tensor(clients, dtype=torch.int64),
-                dropped=tuple(dropped),
-            ),
-            metrics,
+        uploads = Uploads(
+            rows=rows[: len(clients)].sub_(self._state.params),
+            examples=torch.tensor(examples, dtype=torch.int64),
+            losses=torch.full((len(clients),), math.nan),
+            clients=torch.tensor(clients, dtype=torch.int64),
+            dropped=tuple(dropped),
         )
+        return uploads, metrics
 
     def _arrays(self, reply: Message) -> ArrayRecord:
         records = reply.content.array_records
