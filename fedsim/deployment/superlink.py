@@ -184,7 +184,7 @@ dependencies = []
 publisher = "fedsim"
 
 [tool.flwr.app.components]
-serverapp = "{client_app}"
+serverapp = "fedsim.deployment.serverapp:app"
 clientapp = "{client_app}"
 """
 

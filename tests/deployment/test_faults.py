@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from loopback import Federation, Processes
+from loopback import Federation, Processes, until
 
 from fedsim.deployment import keys as keys_module
 from fedsim.deployment.keys import Keys
@@ -157,15 +158,17 @@ def test_nodes_outlive_a_server_that_is_killed_and_work_for_the_next(
     ]
     serve = ["-m", "fedsim.serve", "experiments/quickstart.toml", "clients.count=2", "strategy.name=mean"]
     serve += ["attack.name=none", "compare={}", "--port", str(port), "--tls", str(keys.folder), "--out", str(tmp_path)]
-    first = processes.start(*serve, "rounds=100000")
-    first.wait_for("client 0 joined")
-    first.wait_for("client 1 joined")
-    time.sleep(2)
+    serve += ["rounds=30"]
+    first = processes.start(*serve)
+    until(lambda: any(tmp_path.rglob("checkpoint/*")), 40, lambda: first.text)
     first.child.kill()
     first.child.wait()
     for node in nodes:
         node.wait_for("cannot be reached")
-    second = processes.start(*serve, "rounds=3")
+    second = processes.start(*serve, "--resume")
     assert second.end(60) == 0, second.text
+    assert "going on after round" in second.text
+    (summary,) = tmp_path.rglob("summary.json")
+    assert json.loads(summary.read_text())["rounds"] == 30
     assert [node.end() for node in nodes] == [0, 0]
     assert all(node.text.endswith("the server has no more work\n") for node in nodes)
