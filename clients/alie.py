@@ -48,6 +48,13 @@ class ALittleIsEnough(Malicious):
         if n < 3:
             raise Refused(f"alie refuses n = {n} uploads: z is infinite; it needs n >= 3")
 
+    def remark(self, n: int, f: int) -> list[str]:
+        """What to know of a z that is no attack."""
+        z = self.deviations(n, f)
+        if z > 0:
+            return []
+        return [f"alie has z = {z:.2f} at n = {n}, f = {f}: it does not push away from the honest mean; set attack.z"]
+
     def deviations(self, n: int, f: int) -> float:
         """Z for n uploads, f of them the adversary's."""
         if self.z is not None:

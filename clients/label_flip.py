@@ -34,6 +34,8 @@ class LabelFlip(Malicious):
         super().__post_init__()
         if (self.source is None) != (self.target is None):
             raise Mistake("label_flip takes both source and target, or neither")
+        if self.source is not None and self.source == self.target:
+            raise Mistake(f"label_flip changes nothing: source and target are both {self.source}")
 
     def poison(self, data: Dataset, rng: Generator) -> Dataset:
         """The same inputs under the flipped labels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -31,7 +31,7 @@ from fedsim.lazy import torch
 from fedsim.models import MODELS
 from fedsim.objectives import OBJECTIVES
 from fedsim.seeds import stream, torch_stream
-from fedsim.tables import Table
+from fedsim.tables import Table, fields
 from fedsim.training import evaluate
 from fedsim.vectors import FlatModule
 from strategies import RULES
@@ -48,6 +48,17 @@ TABLES: Mapping[str, Table] = {
     "attack": ATTACKS,
 }
 """Each section of a configuration that names something, and where the names are defined."""
+
+
+CONTRACTS: Mapping[str, tuple[str, ...]] = {
+    "data": ("load",),
+    "partition": ("__call__",),
+    "model": ("build",),
+    "objective": ("loss",),
+    "strategy": ("require", "init", "__call__"),
+    "attack": ("needs", "require", "__call__"),
+}
+"""What a class must have to take part in a section."""
 
 
 @dataclass(frozen=True)
@@ -135,17 +146,25 @@ def client_settings(config: Config) -> str:
     return to_toml(config, leaving_out=("name", "strategy", "server", "evaluation", "compare"))
 
 
-def check(config: Config) -> None:
-    """Refuse what cannot hold together and can be told without loading data."""
+def check(config: Config) -> list[str]:
+    """Refuse what cannot hold together and can be told without loading data; return what the user should know."""
     rule_of(config)
-    adversary_of(config)
+    adversary = adversary_of(config)
+    section, notes = config.attack, []
+    if section.start > config.rounds:
+        raise Mistake(f"attack.start: round {section.start} never comes; the run has {config.rounds} rounds")
+    if not adversary.clients and not isinstance(adversary.attack, NoAttack):
+        notes.append(f"attack.clients is 0: nobody attacks with {section.name}")
+    remark = getattr(adversary.attack, "remark", None)
+    if adversary.clients and remark is not None:
+        chosen, count = config.clients.chosen, config.clients.count
+        notes += remark(chosen, max(1, round(len(adversary.clients) * chosen / count)))
+    return [f"note: {note}" for note in notes]
 
 
 def rule_of(config: Config) -> Aggregator:
     """The aggregation rule; refuses one that promises nothing for the clients chosen in a round."""
-    rule = _made("strategy", config.strategy)
-    if not isinstance(rule, Aggregator):
-        raise Mistake(f"strategy.name: {config.strategy.name!r} is no rule: it must have require, init and __call__")
+    rule: Aggregator = _seeded(_made("strategy", config.strategy), config.seed)
     try:
         rule.require(config.clients.chosen)
     except Refused as refusal:
@@ -156,9 +175,9 @@ def rule_of(config: Config) -> Aggregator:
 def adversary_of(config: Config) -> Adversary:
     """The adversary; refuses more attackers than clients, and an attack that needs more than it is granted."""
     section, count, chosen = config.attack, config.clients.count, config.clients.chosen
-    attack = _made("attack", section)
-    if not isinstance(attack, Attack):
-        raise Mistake(f"attack.name: {section.name!r} is no attack: it must have needs, require and __call__")
+    attack: Attack = _made("attack", section)
+    if attack.needs not in KNOWLEDGE:
+        raise Mistake(f"attack.name: {section.name!r} needs {attack.needs!r}; known: {', '.join(KNOWLEDGE)}")
     ids = () if isinstance(attack, NoAttack) else _attackers(section, count, config.seed)
     if KNOWLEDGE.index(attack.needs) > KNOWLEDGE.index(section.knowledge):
         raise Refused(
@@ -170,7 +189,8 @@ def adversary_of(config: Config) -> Adversary:
         try:
             attack.require(chosen, present, section.knowledge)
         except Refused as refusal:
-            raise Refused(f"attack: {refusal}") from refusal
+            about = f" (of {len(ids)} attackers, about {present} in a round)" if chosen < count else ""
+            raise Refused(f"attack: {refusal}{about}") from refusal
     return Adversary(
         attack=attack,
         clients=ids,
@@ -201,16 +221,30 @@ def _made(key: str, entry: Entry) -> Any:
 
 def _object(key: str, table: Table, entry: Entry) -> Any:
     cls = table.load(entry.name)
-    known = Entry.model_fields | AttackSection.model_fields if key == "attack" else Entry.model_fields
+    wanted = CONTRACTS[key.partition(".")[0]]
+    absent = [name for name in wanted if not any(name in vars(kind) for kind in cls.__mro__)]
+    if absent:
+        raise Mistake(f"{key}.name: {entry.name!r} is no {table.kind}: it has no {', no '.join(absent)}")
+    common = set(AttackSection.model_fields if key == "attack" else Entry.model_fields)
     settings = {}
-    for name in type(entry).model_fields:
-        value = getattr(entry, name)
-        if name not in known:
-            settings[name] = _object(f"{key}.{name}", RULES, value) if isinstance(value, Entry) else value
+    for field in fields(cls):
+        if field.name in common:
+            raise Mistake(f"{key}.name: {entry.name!r} has a field {field.name!r}, a key of every {table.kind}")
+        value = getattr(entry, field.name)
+        settings[field.name] = _object(f"{key}.{field.name}", RULES, value) if isinstance(value, Entry) else value
     try:
         return cls(**settings)
     except Mistake as mistake:
         raise Mistake(f"{key}: {mistake}") from mistake
+
+
+def _seeded(rule: Any, seed: int) -> Any:
+    """The rule, and any inside it, with the run's seed where it draws and has none of its own."""
+    own = {field.name: getattr(rule, field.name) for field in fields(type(rule))}
+    changes = {name: _seeded(value, seed) for name, value in own.items() if is_dataclass(value)}
+    if "seed" in own and own["seed"] is None:
+        changes["seed"] = seed
+    return replace(rule, **changes) if changes else rule
 
 
 def _parts(config: Config, train: Dataset) -> list[np.ndarray]:
@@ -223,7 +257,10 @@ def _parts(config: Config, train: Dataset) -> list[np.ndarray]:
 def _model(config: Config, train: Dataset, device: torch.device) -> FlatModule:
     builder = _made("model", config.model)
     with torch_stream(config.seed, "model"):
-        module = builder.build(train.shape, train.classes)
+        try:
+            module = builder.build(train.shape, train.classes)
+        except RuntimeError as error:
+            raise Mistake(f"model: cannot be built: {str(error).splitlines()[0]}") from error
     return FlatModule(module.to(device))
 
 

@@ -17,7 +17,7 @@ class Interrupted(Exception):
 
 def launch(command: Callable[..., Any]) -> None:
     """Run a typer command: 0 for success, 1 for a run that stopped, 2 for the user's mistakes, 130 after Ctrl-C."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     try:
         app()

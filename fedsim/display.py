@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -96,7 +96,7 @@ def final_table(folders: Mapping[str, RunFolder], report: Path) -> None:
             found["attack"],
             f"{found['attackers']} of {found['clients']}",
             figure(found["accuracy"]),
-            figure(found["loss"]),
+            figure(found["loss"], "–" if found["accuracy"] is None else "not finite"),
             str(found["skipped_rounds"]),
             f"{found['seconds']:.1f}",
         )
@@ -104,8 +104,8 @@ def final_table(folders: Mapping[str, RunFolder], report: Path) -> None:
     console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
-def figure(value: Any) -> str:
+def figure(value: float | None, absent: str = "–") -> str:
     """Three decimals, or a word for what is no number."""
     if value is None or math.isnan(value):
-        return "not finite"
+        return absent
     return f"{value:.3f}" if abs(value) < 1e4 else f"{value:.2e}"

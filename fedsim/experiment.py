@@ -82,7 +82,7 @@ def _play(built: Experiment, label: str, folder: RunFolder, watcher: Watcher, re
     config = built.config
     resumed = folder.resume(built.state) if resume else None
     if resumed is None:
-        folder.begin(config, built.labels)
+        folder.begin(config, built.labels, built.world.forger.adversary.clients)
     else:
         watcher.note(f"{label}: going on after round {resumed.round}")
     state, status, reason = resumed or built.state, "failed", None

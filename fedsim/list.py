@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from fedsim.commands import launch
+from fedsim.config import AttackSection
 from fedsim.config.entries import NESTED
 from fedsim.domain import Mistake
 from fedsim.tables import Field, Table, did_you_mean, fields, first_line
@@ -30,6 +31,11 @@ def main(
 
 def _print(section: str, table: Table) -> None:
     print(f"[{section}]")
+    if section == "attack":
+        print(f"  {'(each of them)':<20} the adversary's clients, knowledge, stealth and schedule")
+        for name, key in AttackSection.model_fields.items():
+            if name != "name":
+                print(f"  {'':<20}   {name}: {key.description}, default {_value(key.default)}")
     for name in table.entries:
         entry = table.load(name)
         print(f"  {name:<20} {first_line(entry)}")

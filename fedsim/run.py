@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,9 @@ def main(
     ] = None,
     out: Annotated[Path, typer.Option(help="where the run's folder is made, as OUT/name/id")] = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="run again what is there already")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print the final table only")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="print the final table and where the report lies, nothing else")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
 ) -> None:
     """Run a federated-learning experiment under attack, and leave a folder with its report."""
@@ -37,16 +41,15 @@ def main(
     with Display(quiet) as display:
         for note in reading.notes:
             display.note(note)
-        try:
-            for experiment in wanted.values():
-                check(experiment)
-            for label, experiment in wanted.items():
+        for label, experiment in wanted.items():
+            with _placed(config, label if label in reading.compared else None):
+                for note in check(experiment):
+                    display.note(note)
+        for label, experiment in wanted.items():
+            with _placed(config, label if label in reading.compared else None):
                 folders[label] = run(experiment, label, out, force, display, resume=resume)
-                if folders[label].summary()["status"] == "interrupted":
-                    break
-        except Mistake as mistake:
-            place = "" if str(mistake).startswith("--") else f"{config}: "
-            raise Mistake(f"{place}{mistake}") from mistake
+            if folders[label].summary()["status"] == "interrupted":
+                break
     report = write_report(list(folders.items()))
     final_table(folders, report)
     for label, folder in folders.items():
@@ -57,6 +60,18 @@ def main(
     if main_run["status"] == "stopped":
         print(f"{reading.config.name}: stopped: {main_run['reason']}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+@contextmanager
+def _placed(config: Path, comparison: str | None) -> Iterator[None]:
+    """Say of a mistake where it stands: in the file, and under which comparison."""
+    try:
+        yield
+    except Mistake as mistake:
+        if str(mistake).startswith("--"):
+            raise
+        place = f"{config}: " if comparison is None else f"{config}: compare.{comparison}: "
+        raise Mistake(f"{place}{mistake}") from mistake
 
 
 if __name__ == "__main__":

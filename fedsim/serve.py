@@ -34,7 +34,9 @@ def main(
     out: Annotated[Path, typer.Option(help="where the run's folder is made, as OUT/name/id")] = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="run again what is there already")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print the final table only")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="print the final table and where the report lies, nothing else")
+    ] = False,
 ) -> None:
     """Run a federated-learning experiment whose clients join over the network, with python -m fedsim.join."""
     # Before flwr is loaded, which reads them then.

@@ -52,6 +52,8 @@ def _aggregated(updates: Updates, state: ServerState, rule: Aggregator) -> tuple
         aggregate = rule(updates, state.memory)
     except Refused as refusal:
         return None, str(refusal)
+    if not isinstance(aggregate, Aggregate):
+        raise Mistake(f"strategy: the rule returned a {type(aggregate).__name__}, not an Aggregate")
     if aggregate.step.shape != updates.deltas.shape[1:]:
         shape = tuple(aggregate.step.shape)
         raise Mistake(f"strategy: the rule's step has shape {shape}, not ({updates.deltas.shape[1]},)")

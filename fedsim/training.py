@@ -54,7 +54,8 @@ def train_client(
     The upload is w_client - w_server for fedavg and minus the gradient of one batch for fedsgd; in the buffers' part
     it is their
     change in both. ``model`` is scratch space. Every draw comes from the stream named by ``path``. A client keeps no
-    optimiser state between rounds; one without samples uploads zeros.
+    optimiser state between rounds; one without samples uploads zeros. A net with BatchNorm passes over batches of one
+    sample, which have no spread to normalise by.
     """
     if len(data) == 0:
         return torch.zeros_like(params), float("nan")
@@ -63,10 +64,13 @@ def train_client(
     weights = torch.nn.Parameter(model.weights)
     weights.grad = model.gradient
     optimizer = _optimizer(weights, training)
-    losses = []
+    losses: list[Tensor] = []
+    normalises = any(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in model.module.modules())
     rng = stream(seed, *path, "batches")
     with torch_stream(seed, *path, "noise"):
         for indices in batches(len(data), training, rng):
+            if len(indices) == 1 and normalises:
+                continue
             batch = data.take(torch.from_numpy(indices).to(data.labels.device))
             model.gradient.zero_()
             loss = objective.loss(model.module, batch.inputs, batch.labels)
@@ -77,7 +81,7 @@ def train_client(
     upload = model.vector - params
     if training.algorithm == "fedsgd":
         upload[: model.layout.weights] = -model.gradient
-    return upload, float(torch.stack(losses).mean())
+    return upload, float(torch.stack(losses).mean()) if losses else float("nan")
 
 
 def _optimizer(weights: torch.nn.Parameter, training: TrainingSection) -> torch.optim.Optimizer:

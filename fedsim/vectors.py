@@ -13,7 +13,7 @@ from fedsim.lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_CHUNK = 1 << 21
+_CHUNK = 1 << 19
 """Entries worked on at a time, so that a pass over (n, d) needs little memory beside it."""
 
 

@@ -86,7 +86,7 @@ class Bucketing(Settings):
         size: s, the members of a bucket; 1 shuffles and mixes nothing.
         rule: what aggregates the averages. One byzantine client spoils its whole bucket, so the rule's f
             stays the number of clients feared while its n shrinks by s.
-        seed: names the stream of orders.
+        seed: names the stream of orders; the run's when left out, and 0 where there is no run.
     Refuses: what the rule refuses of ceil(n / s) uploads.
     Memory: ``round``, an int64 scalar, and the rule's, each name led by ``rule.``.
     Cost: O(n d) time, a (n / s, d) matrix of memory.
@@ -96,7 +96,7 @@ class Bucketing(Settings):
 
     size: PositiveCount
     rule: Aggregator
-    seed: Count = 0
+    seed: Count | None = None
 
     def require(self, n: int) -> None:
         """Refuse what the inner rule refuses of as many uploads as there are buckets."""
@@ -130,7 +130,7 @@ class Bucketing(Settings):
     def _buckets(self, updates: Updates, played: int) -> tuple[Tensor, ...]:
         """The rows of each bucket."""
         ascending = updates.clients.argsort().to(updates.deltas.device)
-        shuffled = torch.from_numpy(stream(self.seed, "bucketing", played).permutation(len(updates)))
+        shuffled = torch.from_numpy(stream(self.seed or 0, "bucketing", played).permutation(len(updates)))
         return torch.split(ascending[shuffled.to(ascending.device)], self.size)
 
 

@@ -5,7 +5,6 @@ A row each: what is timed, n, d, seconds of both (medians of CPU time, one threa
 
 from __future__ import annotations
 
-import copy
 import csv
 import logging
 import sys
@@ -103,7 +102,12 @@ def shallow(found: list[Message]) -> list[Message]:
     """Replies whose records may be emptied, as Flower's strategies do, over the same bytes."""
     return [
         Message(
-            RecordDict({key: copy.copy(record) for key, record in reply.content.items()}),
+            RecordDict(
+                {
+                    "arrays": ArrayRecord(dict(reply.content.array_records["arrays"].items())),
+                    "metrics": reply.content.metric_records["metrics"],
+                }
+            ),
             metadata=reply.metadata,  # type: ignore[call-overload]
         )
         for reply in found

@@ -82,6 +82,8 @@ def _sentence(where: tuple[str | int, ...], group: list[ErrorDetails], root: typ
     if kind == "literal_error":
         field = _annotation_at(root, where)
         return f"{_shown(error['input'])} is not allowed{did_you_mean(str(error['input']), _choices(field))}"
+    if kind == "string_pattern_mismatch" and where[-1] == "device":
+        return f"{_shown(error['input'])} is no device; such as 'cpu', 'cuda' or 'cuda:1'"
     if kind == "string_pattern_mismatch":
         letters = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
         return f"{_shown(error['input'])} is not a name: {letters}"

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from fedsim.config.entries import EntryError, config_type
 from fedsim.config.errors import dotted, sentences
-from fedsim.config.sections import Config
+from fedsim.config.sections import RIVALS, Config
 from fedsim.domain import Mistake
 from fedsim.tables import Table
 
@@ -46,17 +46,23 @@ def read(path: Path, overrides: Sequence[str], tables: Mapping[str, Table]) -> R
 
     Raises Mistake with a line for each thing that is wrong.
     """
-    raw = _parse(path)
+    raw, notes = _parse(path), []
+    split = [_split(override) for override in overrides]
     changes: Raw = {}
-    for override in overrides:
-        _apply(changes, *_split(override))
-    merged, notes = merge(raw, changes, tables)
-    config = _validated(merged, tables, partial(_place, path, changes))
+    # Names first: they decide which of the other keys there are.
+    for parts, value in sorted(split, key=lambda change: change[0][-1] != "name"):
+        _apply(changes, parts, value)
+        raw, told = merge(_without_rival(raw, changes, parts), _nested(parts, value), tables)
+        notes += told
+    config = _validated(raw, tables, partial(_place, path, changes))
     compared = {}
     for label, differing in config.compare.items():
-        base = {key: value for key, value in merged.items() if key != "compare"}
+        if label == config.name or "compare" in differing:
+            what = "is the experiment's own name" if label == config.name else "holds comparisons of its own"
+            raise Mistake(f"{_place(path, changes, ('compare', label))}: {what}; a label stands for one other run")
+        base = {key: value for key, value in raw.items() if key != "compare"}
         variant, _ = merge(base, differing, tables)
-        compared[label] = _validated(variant, tables, partial(_in_comparison, path, label))
+        compared[label] = _validated(variant, tables, partial(_in_comparison, path, changes, label))
     return Reading(config, compared, tuple(notes))
 
 
@@ -117,8 +123,8 @@ def _validated(raw: Raw, tables: Mapping[str, Table], place: Callable[[Where], s
         raise Mistake("\n".join(f"{place(where)}: {sentence}" for where, sentence in told)) from error
 
 
-def _in_comparison(path: Path, label: str, where: Where) -> str:
-    return f"{path}: {dotted(('compare', label, *where))}"
+def _in_comparison(path: Path, changes: Mapping[str, Any], label: str, where: Where) -> str:
+    return _place(path, changes, ("compare", label, *where))
 
 
 def _place(path: Path, changes: Mapping[str, Any], where: Where) -> str:
@@ -168,6 +174,7 @@ def _split(override: str) -> tuple[list[str], Any]:
 
 
 def _apply(changes: Raw, parts: list[str], value: Any) -> None:
+    """Write down that the command line set a value."""
     here = changes
     for part in parts[:-1]:
         below = here.setdefault(part, {})
@@ -175,3 +182,22 @@ def _apply(changes: Raw, parts: list[str], value: Any) -> None:
             here[part] = below = {}
         here = below
     here[parts[-1]] = value
+
+
+def _nested(parts: list[str], value: Any) -> Raw:
+    """A value at its place in otherwise empty tables."""
+    for part in reversed(parts):
+        value = {part: value}
+    nested: Raw = value
+    return nested
+
+
+def _without_rival(raw: Raw, changes: Mapping[str, Any], parts: list[str]) -> Raw:
+    """``raw`` without the key that the one at ``parts`` replaces, unless the command line set that, too."""
+    section, key = parts[0], parts[-1]
+    for pair in RIVALS.get(section, ()):
+        rival = next((other for other in pair if key in pair and other != key), None)
+        table = raw.get(section)
+        if len(parts) == 2 and rival and isinstance(table, dict) and rival not in changes.get(section, {}):
+            return {**raw, section: {name: value for name, value in table.items() if name != rival}}
+    return raw

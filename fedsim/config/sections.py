@@ -14,6 +14,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 """A name that is also a folder: no separators, no leading dot."""
 
 
+RIVALS = {"training": (("steps", "epochs"),), "clients": (("per_round", "fraction"),)}
+"""Keys of which a section may have one; on the command line the one replaces the other."""
+
+
 class Section(BaseModel):
     """A table of the configuration: unknown keys are refused, values are not converted."""
 
@@ -71,7 +75,7 @@ class TrainingSection(Section):
         if self.steps is not None and self.epochs is not None:
             raise ValueError("set steps or epochs, not both")
         if self.algorithm == "fedsgd" and (self.epochs is not None or self.steps not in (None, 1)):
-            raise ValueError("fedsgd takes one gradient: leave out steps and epochs")
+            raise ValueError("fedsgd takes one gradient: set steps = 1, or leave out steps and epochs")
         if self.algorithm == "fedsgd" and (self.optimizer != "sgd" or self.momentum or self.weight_decay):
             raise ValueError("fedsgd uploads the bare gradient: leave out optimizer, momentum and weight_decay")
         if self.optimizer == "adam" and self.momentum:
@@ -94,6 +98,12 @@ class ServerSection(Section):
     )
     max_skipped: PositiveCount = Field(10, description="the run stops after so many skipped rounds in a row")
 
+    @model_validator(mode="after")
+    def _cap_on_something(self) -> Self:
+        if self.weight_cap is not None and self.weighting == "equal":
+            raise ValueError('weight_cap caps claimed examples: set weighting = "examples", or leave it out')
+        return self
+
 
 class AttackSection(Entry):
     """The adversary: its attack, its clients, what it sees, when and how stealthily it strikes."""
@@ -109,6 +119,12 @@ class AttackSection(Entry):
     stop: PositiveCount | None = Field(None, description="last round of the attack; the run's last when left out")
     every: PositiveCount = Field(1, description="strike in each every-th round from start")
     probability: Share = Field(1.0, description="of striking in such a round")
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        if self.stop is not None and self.stop < self.start:
+            raise ValueError(f"stop = {self.stop} is before start = {self.start}")
+        return self
 
 
 class EvaluationSection(Section):
@@ -126,8 +142,12 @@ class EngineSection(Section):
     )
     address: str | None = Field(None, description="of a Ray cluster, for the flower carrier; this machine if left out")
     deadline: Positive = Field(600.0, description="seconds a round waits for uploads on Flower; later ones are dropped")
-    device: str = Field("cpu", description='where tensors live: "cpu", "cuda", "cuda:1"')
-    threads: PositiveCount = Field(1, description="CPU threads; results are the same bytes for the same number")
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]+)?)$")] = Field(
+        "cpu", description='where tensors live: "cpu", "cuda", "cuda:1"'
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="CPU threads; results are the same bytes for the same number"
+    )
 
 
 class Config(Section):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from clients.adversary import Adversary
-from fedsim.domain import Aggregator, Dataset, Layout, Memory, Poison, Refused, Uploads, View
+from fedsim.domain import Aggregator, Dataset, Layout, Memory, Mistake, Poison, Refused, Uploads, View
 from fedsim.lazy import torch
 from fedsim.seeds import stream
 
@@ -61,6 +61,11 @@ class Forger:
             return honest, False
         rows = honest.rows.clone()
         forged = adversary.forge(view, stream(self.seed, "round", round, "attack"))
+        if not isinstance(forged, torch.Tensor) or forged.shape != view.own.shape:
+            shape = tuple(getattr(forged, "shape", ()))
+            raise Mistake(
+                f"attack: it made a {type(forged).__name__} of shape {shape}, not rows {tuple(view.own.shape)}"
+            )
         rows[own, : self.layout.weights] = forged
         return replace(honest, rows=rows), True
 
@@ -81,11 +86,11 @@ class Forger:
         return View(
             round=round,
             n=chosen,
-            params=params[:d],
+            params=params[:d].clone(),
             own=honest.rows[own, :d],
             honest=honest.rows[~own, :d] if sees_others else None,
             rule=self.rule if sees_rule else None,
-            memory=memory if sees_rule else None,
+            memory={name: tensor.clone() for name, tensor in memory.items()} if sees_rule else None,
             poisoned=poisoned,
             layout=self.layout,
             data=tuple(self.shards[client] for client in ids),

@@ -30,18 +30,23 @@ def measure(
     others = honest.rows[~own, :d]
     if len(others):
         found["train_loss"] = float(honest.losses[~own].nanmean())
-        found["honest_norm"] = float(others.norm(dim=1).mean())
+        found["honest_norm"] = _length(others)
     if struck and len(others):
         forged = sent.rows[own, :d]
-        found["forged_norm"] = float(forged.norm(dim=1).mean())
+        found["forged_norm"] = _length(forged)
         found["forged_cosine"] = float(
             torch.nn.functional.cosine_similarity(forged, others.mean(dim=0, keepdim=True)).mean()
         )
     if aggregate is not None:
-        found["step_norm"] = float(aggregate.step.norm())
+        found["step_norm"] = float(torch.linalg.vector_norm(aggregate.step, dtype=torch.float64))
         if aggregate.shares is not None and attackers:
             found["attackers_share"] = float(aggregate.shares[_among(updates.clients, attackers)].sum())
     return found
+
+
+def _length(rows: Tensor) -> float:
+    """Mean length of rows, in float64: the square of a large float32 overflows."""
+    return float(torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).mean())
 
 
 def _among(clients: Tensor, chosen: tuple[int, ...]) -> Tensor:

@@ -39,7 +39,8 @@ def accuracy_curves(runs: Sequence[tuple[str, RunFolder]]) -> str:
             label=f"{label}\n({outcome(folder.summary())})",
         )
     axes.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.02))
-    figure.legend(frameon=False, loc="outside upper left", ncols=min(len(runs), 3))
+    if axes.lines:
+        figure.legend(frameon=False, loc="outside upper left", ncols=min(len(runs), 3))
     return _svg(figure)
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,9 @@ from fedsim.results.keys import METRICS
 
 if TYPE_CHECKING:
     import pyarrow
+
+FILES = ("config.toml", "environment.json", "clients.json", "metrics.parquet", "model.safetensors")
+"""What a finished run has, beside its summary and its report."""
 
 FLUSH_SECONDS = 5.0
 """How much of a running experiment's metrics a crash may cost."""
@@ -48,7 +51,11 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether a whole run is there."""
-        return (self.path / "summary.json").is_file() and self.summary()["status"] == "finished"
+        try:
+            ended = self.summary()["status"] == "finished"
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return ended and all((self.path / name).is_file() for name in FILES)
 
     def summary(self) -> dict[str, Any]:
         """The final figures, see ``keys.SUMMARY``."""
@@ -61,18 +68,19 @@ class RunFolder:
 
         return pyarrow.parquet.read_table(self.path / "metrics.parquet")
 
-    def labels(self) -> np.ndarray:
-        """(clients, classes) samples of each label at each client."""
-        return np.array(json.loads((self.path / "partition.json").read_text()))
+    def clients(self) -> tuple[np.ndarray, list[int]]:
+        """(clients, classes) samples of each label at each client, and the ids of the malicious ones."""
+        found = json.loads((self.path / "clients.json").read_text(encoding="utf-8"))
+        return np.array(found["labels"]), found["malicious"]
 
-    def begin(self, config: Config, labels: np.ndarray) -> None:
+    def begin(self, config: Config, labels: np.ndarray, malicious: Sequence[int]) -> None:
         """Make the folder anew, with what is known before the first round. Raises Mistake if it cannot be written."""
         try:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True, exist_ok=True)
             self.write("config.toml", to_toml(config))
             self.write("environment.json", json.dumps(environment(config.seed), indent=2))
-            self.write("partition.json", json.dumps(labels.tolist()))
+            self.write("clients.json", json.dumps({"labels": labels.tolist(), "malicious": list(malicious)}))
         except OSError as error:
             raise Mistake(f"--out: cannot write the run's folder {self.path}: {error.strerror}") from error
 

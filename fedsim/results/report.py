@@ -25,7 +25,7 @@ def write_report(runs: Sequence[tuple[str, RunFolder]]) -> Path:
 
     folder = runs[0][1]
     config = tomllib.loads((folder.path / "config.toml").read_text(encoding="utf-8"))
-    attackers = _attackers(folder)
+    labels, attackers = folder.clients()
     environment = Environment(
         loader=PackageLoader("fedsim.results"),
         autoescape=select_autoescape(),
@@ -41,7 +41,7 @@ def write_report(runs: Sequence[tuple[str, RunFolder]]) -> Path:
             for label, other in runs
         ],
         threat=threat_model(config, attackers),
-        histogram=label_histogram(folder.labels(), attackers),
+        histogram=label_histogram(labels, attackers),
         attackers=attackers,
         summary=[(key, folder.summary().get(key), meaning) for key, meaning in SUMMARY.items()],
         config=(folder.path / "config.toml").read_text(encoding="utf-8"),
@@ -54,7 +54,7 @@ def write_report(runs: Sequence[tuple[str, RunFolder]]) -> Path:
 def headline(runs: Sequence[tuple[str, RunFolder]]) -> str:
     """The answer in one sentence: how much accuracy is left, and what the compared runs end with."""
     first = runs[0][1].summary()
-    told = f"{outcome(first)} leaves a test accuracy of {_percent(first)}"
+    told = f"{outcome(first)} ends with a test accuracy of {_percent(first)}"
     others = [f"{label} ({outcome(found.summary())}) {_percent(found.summary())}" for label, found in runs[1:]]
     return f"{told}; beside it: {', '.join(others)}." if others else f"{told}."
 
@@ -106,14 +106,6 @@ def _timing(attack: Mapping[str, Any]) -> str:
     return f"It strikes {span}{chance}."
 
 
-def _attackers(folder: RunFolder) -> list[int]:
-    """The malicious clients that were ever chosen."""
-    found: set[int] = set()
-    for row in folder.metrics().column("attackers").to_pylist():
-        found.update(row)
-    return sorted(found)
-
-
 def _listed(clients: Sequence[int]) -> str:
     shown = ", ".join(str(client) for client in clients[:12])
     return f"client {shown}" if len(clients) == 1 else f"clients {shown}{', …' if len(clients) > 12 else ''}"
@@ -121,4 +113,4 @@ def _listed(clients: Sequence[int]) -> str:
 
 def _percent(found: Mapping[str, Any]) -> str:
     early = "" if found["status"] == "finished" else f", {found['status']} after {found['rounds']} rounds"
-    return "unknown" if found["accuracy"] is None else f"{100 * found['accuracy']:.1f} %{early}"
+    return f"untested{early}" if found["accuracy"] is None else f"{100 * found['accuracy']:.1f} %{early}"

@@ -27,6 +27,14 @@ class WhiteBox(Malicious):
 
 
 @dataclass(frozen=True)
+class Hijacker(WhiteBox):
+    """An attack whose field is a key that every attack has."""
+
+    needs: ClassVar[Knowledge] = "own"
+    stealth: float = 0.5
+
+
+@dataclass(frozen=True)
 class NoRule:
     """A dataclass that is no rule."""
 
@@ -116,11 +124,52 @@ SENTENCES = {
     ),
     "an own class that is no rule": (
         [f"strategy.name={__name__}:NoRule"],
-        f"small.toml: strategy.name: '{__name__}:NoRule' is no rule: it must have require, init and __call__",
+        f"small.toml: strategy.name: '{__name__}:NoRule' is no strategy: it has no require, no init, no __call__",
     ),
     "an own class that is not there": (
         ["strategy.name=nowhere.rules:MyRule"],
         "command line: strategy.name: cannot import strategy 'nowhere.rules:MyRule': No module named 'nowhere'",
+    ),
+    "an own class that is no data set": (
+        [f"data.name={__name__}:NoRule"],
+        f"small.toml: data.name: '{__name__}:NoRule' is no data set: it has no load",
+    ),
+    "an own class inside another": (
+        ["strategy.name=nnm", f"strategy.rule={{ name = '{__name__}:NoRule' }}"],
+        f"small.toml: strategy.rule.name: '{__name__}:NoRule' is no strategy: it has no require, no init, no __call__",
+    ),
+    "an own attack with a common key": (
+        [f"attack.name={__name__}:Hijacker"],
+        f"small.toml: attack.name: '{__name__}:Hijacker' has a field 'stealth', a key of every attack",
+    ),
+    "an attack that never comes": (
+        ["attack.start=50"],
+        "small.toml: attack.start: round 50 never comes; the run has 3 rounds",
+    ),
+    "an attack that ends before it begins": (
+        ["attack.start=3", "attack.stop=2"],
+        "command line: attack: stop = 2 is before start = 3",
+    ),
+    "a cap on nothing": (
+        ["server.weight_cap=5"],
+        'command line: server: weight_cap caps claimed examples: set weighting = "examples", or leave it out',
+    ),
+    "no device": (
+        ["engine.device=meta"],
+        "command line: engine.device: 'meta' is no device; such as 'cpu', 'cuda' or 'cuda:1'",
+    ),
+    "a comparison named like the run": (
+        ["compare.small.seed=7"],
+        "command line: compare.small: is the experiment's own name; a label stands for one other run",
+    ),
+    "a comparison of a comparison": (
+        ["compare.x.compare.y.seed=3"],
+        "command line: compare.x: holds comparisons of its own; a label stands for one other run",
+    ),
+    "a comparison that cannot hold": (
+        ["compare.x.strategy.name=krum", "compare.x.strategy.byzantine=4"],
+        "small.toml: compare.x: strategy: krum refuses n = 10 uploads with byzantine = 4: "
+        "it needs n >= 2 f + 3 = 11; at n = 10 the largest byzantine is 3",
     ),
     "no override": (["krum"], "command line: 'krum': expected key.path=value, such as strategy.name=krum"),
     "no value": (
@@ -134,7 +183,7 @@ SENTENCES = {
     ),
     "a comparison": (
         ["compare.mean.strategy.nam=mean"],
-        "small.toml: compare.mean.strategy.nam: unknown key (did you mean 'name'?); known: byzantine, name, trim",
+        "command line: compare.mean.strategy.nam: unknown key (did you mean 'name'?); known: byzantine, name, trim",
     ),
 }
 

@@ -82,7 +82,7 @@ def test_a_run_leaves_a_folder_that_explains_itself(command: Command, small: Pat
         *((8,), (8, 64), (10,), (10, 8))
     ]
     page = (folder / "report.html").read_text()
-    assert "trimmed_mean under ipm leaves a test accuracy of" in page
+    assert "trimmed_mean under ipm ends with a test accuracy of" in page
     assert page.count("<svg") == 2
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
@@ -204,3 +204,37 @@ def test_ctrl_c_leaves_a_readable_folder(small: Path, tmp_path: Path) -> None:
     assert pyarrow.parquet.read_table(folder / "metrics.parquet").num_rows == summary["rounds"]
     assert load_file(folder / "model.safetensors")
     assert "interrupted" in (folder / "report.html").read_text()
+
+
+def test_the_report_tells_of_all_malicious_clients_also_when_few_are_chosen(
+    command: Command, small: Path, tmp_path: Path
+) -> None:
+    chosen = ["clients.count=40", "clients.per_round=5", "attack.clients=9", "strategy={ name = 'mean' }", "rounds=1"]
+    assert command("run", small, *chosen, "--quiet").code == 0
+    folder = only_folder(tmp_path / "runs")
+    assert len(json.loads((folder / "clients.json").read_text())["malicious"]) == 9
+    assert "The adversary holds 9 of 40 clients" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "note"),
+    [
+        (["attack.clients=0"], "note: attack.clients is 0: nobody attacks with ipm"),
+        (
+            ["attack.name=alie"],
+            "note: alie has z = 0.00 at n = 10, f = 2: it does not push away from the honest mean; set attack.z",
+        ),
+    ],
+)
+def test_an_attack_that_is_none_is_told_of(command: Command, small: Path, overrides: list[str], note: str) -> None:
+    assert note in command("run", small, "rounds=1", *overrides).err.splitlines()
+
+
+def test_a_damaged_folder_is_run_again(command: Command, small: Path, tmp_path: Path) -> None:
+    command("run", small, "--quiet")
+    folder = only_folder(tmp_path / "runs")
+    for damage in (lambda: (folder / "metrics.parquet").unlink(), lambda: (folder / "summary.json").write_text("{")):
+        damage()
+        assert command("run", small, "--quiet").code == 0
+        assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+        assert (folder / "metrics.parquet").is_file()

@@ -111,6 +111,20 @@ def test_how_many_clients_a_round_takes(section: dict[str, object], chosen: int)
     assert ClientsSection.model_validate(section).chosen == chosen
 
 
+def test_overrides_go_in_order_and_names_first(written: Path) -> None:
+    config = read(written, ["strategy.byzantine=3", "strategy={ name = 'median' }"], TABLES).config
+    assert config.strategy.model_dump() == {"name": "median", "byzantine": 3}
+    cleared = read(written, ["model.hidden=[3]", "model={}", "model.activation=tanh"], TABLES).config
+    assert cleared.model.model_dump() == {"name": "mlp", "hidden": (64,), "activation": "tanh"}
+
+
+def test_one_key_of_a_pair_replaces_the_other(tmp_path: Path) -> None:
+    (tmp_path / "steps.toml").write_text("[training]\nsteps = 4\n[clients]\nper_round = 3\n", encoding="utf-8")
+    config = read(tmp_path / "steps.toml", ["training.epochs=2", "clients.fraction=0.5"], TABLES).config
+    assert (config.training.steps, config.training.epochs) == (None, 2)
+    assert (config.clients.per_round, config.clients.fraction) == (None, 0.5)
+
+
 def test_a_value_that_is_no_toml(written: Path) -> None:
     with pytest.raises(Mistake, match="put quotes around a string"):
         read(written, ["name=a b"], TABLES)

@@ -53,7 +53,7 @@ def test_knowledge_decides_what_is_shown(knowledge, honest, rule):
     (view,) = attack.shown
     assert (view.honest.tolist() if view.honest is not None else None) == ([[1, 0], [3, 0]] if honest else None)
     assert view.rule is (world.rule if rule else None)
-    assert view.memory is (state.memory if rule else None)
+    assert view.memory == (dict(state.memory) if rule else None)
 
 
 def test_shows_weights_only_and_sends_the_buffers_it_trained():

@@ -59,7 +59,6 @@ def test_sanitize_by_definition(rows):
     ("server", "expected"),
     [
         ({}, [1, 1, 1]),
-        ({"weighting": "equal", "weight_cap": 3}, [1, 1, 1]),
         ({"weighting": "examples"}, [2, 900, 5]),
         ({"weighting": "examples", "weight_cap": 10}, [2, 10, 5]),
     ],
