@@ -27,7 +27,10 @@ def main(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
 ) -> None:
-    """Run a federated-learning experiment under attack, and leave a folder with its report."""
+    """Run a federated-learning experiment under attack, and leave a folder with its report.
+
+    CONFIG is the experiment, a TOML file; each KEY=VALUE changes it, such as strategy.name=krum seed=3.
+    """
     # Loading torch takes seconds, and --help must not.
     from fedsim.build import TABLES, check
     from fedsim.config import read

@@ -38,7 +38,10 @@ def main(
         bool, typer.Option("--quiet", help="print the final table and where the report lies, nothing else")
     ] = False,
 ) -> None:
-    """Run a federated-learning experiment whose clients join over the network, with python -m fedsim.join."""
+    """Run a federated-learning experiment whose clients join over the network, with python -m fedsim.join.
+
+    CONFIG is the experiment, a TOML file; each KEY=VALUE changes it, such as strategy.name=krum seed=3.
+    """
     # Before flwr is loaded, which reads them then.
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ.setdefault("FLWR_LOG_LEVEL", "WARNING")
