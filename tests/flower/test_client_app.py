@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
+from numpy.random import Generator
+from torch import Tensor
 
 from fedsim.app import app, lone_attack, trusting
 from fedsim.build import client_settings, experiment
-from fedsim.domain import Mistake
+from fedsim.domain import Knowledge, Mistake, Refused, View
 from fedsim.transport import encode
 from tests.flower.federations import configured, flower, on_grid, played
 from tests.flower.grids import InProcessGrid
@@ -64,7 +67,7 @@ def test_a_lone_attacker_is_the_adversary_with_one_client(made: ClientApp) -> No
     ],
 )
 def test_any_attack_can_be_made_alone(section: str) -> None:
-    attack = {**lone_attack(section, 7)}
+    attack = lone_attack(section, 7)
     expected, _ = played(experiment(configured(attack=attack)))
     found, _ = played(on_grid(configured(), InProcessGrid.of(app, 11, {7: {"attack": section}})))
     assert torch.equal(found, expected)
@@ -75,6 +78,38 @@ def test_two_lone_attackers_do_not_collude() -> None:
     found, _ = played(on_grid(configured(rounds=1), alone))
     together = {"name": "ipm", "epsilon": 3.0, "clients": [2, 5], "knowledge": "own"}
     assert not torch.equal(found, played(experiment(configured(rounds=1, attack=together)))[0])
+
+
+@dataclass(frozen=True)
+class Headcount:
+    """Uploads the number of clients chosen, the number of its own and the round."""
+
+    needs: ClassVar[Knowledge] = "own"
+
+    def require(self, n: int, f: int, knowledge: Knowledge) -> None:
+        """Works alone only, among seven."""
+        if (n, f, knowledge) != (7, 1, "own"):
+            raise Refused(f"not for {n}, {f}, {knowledge}")
+
+    def __call__(self, view: View, rng: Generator) -> Tensor:
+        """The numbers."""
+        row = torch.zeros_like(view.own)
+        row[0, :3] = torch.tensor([view.n, len(view.own), view.round])
+        return row
+
+
+def test_a_lone_attacker_knows_the_round_as_the_adversary_does() -> None:
+    clients = {"count": 11, "per_round": 7}
+    attack = {"name": f"{__name__}:Headcount", "clients": list(range(11)), "knowledge": "own"}
+    section = f'name = "{__name__}:Headcount"'
+    config = configured(clients=clients, rounds=1)
+    grid = InProcessGrid.of(trusting, 11, {client: {"attack": section} for client in range(11)})
+    start = on_grid(config, grid).state.params
+    found, _ = played(on_grid(config, grid))
+    assert (found - start)[:4].tolist() == pytest.approx([7, 1, 1, 0], abs=1e-5)
+    # All of them together are more than one.
+    with pytest.raises(Refused, match="attack: not for 7, 7, own"):
+        experiment(configured(clients=clients, attack=attack))
 
 
 @pytest.mark.parametrize("knowledge", ["honest", "rule"])

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as npst
 
 from fedsim.transport import HEADER_BYTES, Codec, Malformed, decode, encode
 
+steady = settings(deadline=None, derandomize=True, max_examples=100)
 FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
 SHAPES = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 
@@ -53,6 +54,7 @@ ARRAYS = npst.arrays(
 )
 
 
+@steady
 @given(ARRAYS, st.booleans())
 def test_what_is_encoded_is_read_by_everyone(array: np.ndarray, turned: bool) -> None:
     array = array.T if turned else array
@@ -63,6 +65,7 @@ def test_what_is_encoded_is_read_by_everyone(array: np.ndarray, turned: bool) ->
     assert (coded.dtype, coded.shape) == (str(array.dtype), array.shape)
 
 
+@steady
 @given(
     npst.arrays(st.sampled_from(FLOATS), SHAPES),
     st.sampled_from([(1, 0), (2, 0), None]),
@@ -98,6 +101,7 @@ def records(draw: st.DrawFn) -> dict[str, np.ndarray]:
     return found
 
 
+@steady
 @given(records())
 def test_a_models_record_survives_the_flat_vector(arrays: dict[str, np.ndarray]) -> None:
     record = ArrayRecord({name: Array(array) for name, array in arrays.items()})
@@ -288,7 +292,7 @@ HEADERS = st.builds(
 )
 
 
-@settings(max_examples=1500)
+@settings(steady, max_examples=1500)
 @given(
     st.binary(max_size=300)
     | st.binary(max_size=100).map(lambda tail: b"\x93NUMPY\x01\x00" + tail)

@@ -158,6 +158,16 @@ def test_a_node_that_takes_its_time_is_asked_once_and_joins_when_it_answers() ->
     assert grid.queries == THREE
 
 
+def test_a_node_that_is_gone_when_its_answer_comes_joins_no_more() -> None:
+    grid = SlowGrid.of(echo(), THREE)
+    assert isinstance(grid, SlowGrid)
+    made, lines = enrolled(grid)
+    del grid.contexts[grid.node(1)]
+    grid.answering = True
+    assert told(lines, made.refresh) == ["client 2 joined (1 of 3)", "client 0 joined (2 of 3)"]
+    assert told(lines, made.refresh) == []
+
+
 def test_a_node_that_never_says_who_it_is_holds_nobody_up() -> None:
     grid = InProcessGrid.of(echo(), THREE, hellos={1: lambda reply: None})
     made, lines = enrolled(grid)

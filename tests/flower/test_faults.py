@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import ArrayRecord, ConfigRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message
 from torch import Tensor
 
 from fedsim.app import trusting
@@ -176,6 +176,18 @@ def test_a_high_claim_counts_up_to_the_cap_on_the_carrier(server: dict[str, Any]
     uploads = sent(list(range(COUNT)), 1)
     uploads.examples[BAD] = counted
     assert torch.equal(params, settled(Mean(), uploads, **server))
+
+
+@pytest.mark.parametrize("names", [[], ["figures"], ["metrics", "more"]])
+def test_a_reply_without_its_metrics_and_them_alone_is_malformed_on_the_carrier(names: list[str]) -> None:
+    def fault(reply: Message) -> Message:
+        record = reply.content.metric_records["metrics"]
+        del reply.content["metrics"]
+        reply.content.update(dict.fromkeys(names, record))
+        return reply
+
+    _, record = carrier_round(Mean(), {BAD: fault})
+    assert record.dropped == (Drop(BAD, "malformed"),)
 
 
 def test_a_loss_that_is_no_number_is_only_not_known() -> None:
