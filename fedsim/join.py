@@ -59,10 +59,10 @@ def main(
 
 def _warm_up() -> None:
     """Load what training needs before the server counts the seconds: a step of the smallest experiment there is."""
-    from fedsim.build import federation
-    from fedsim.config import Config, TrainingSection
+    from fedsim.build import TABLES, federation
+    from fedsim.config.reading import read_text
 
-    carrier = federation(Config(training=TrainingSection(steps=1))).carrier
+    carrier = federation(read_text("", "fedsim's defaults", {}, TABLES)).carrier
     carrier.train([0], carrier.model.vector.clone(), 1)
 
 

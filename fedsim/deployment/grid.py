@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,6 +52,22 @@ class SecretInterceptor:
         return cast("httpx.Response", call_next(context))
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off Ctrl-C until the block is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
 @dataclass
 class _Arriving:
     """A reply of which not all parts are there yet."""
@@ -81,6 +100,11 @@ class LinkGrid(HttpGrid):
     def proven(self) -> Mapping[int, int]:
         """The client id of each node online, by node id, as its registered key proves it; empty without keys."""
         return {node.node_id: int(node.name) for node in self.get_nodes() if node.name.isdecimal()}
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """As Flower's, and whole: Ctrl-C meanwhile comes after it, or nodes would wait for the rest of a message."""
+        with _uninterrupted():
+            return super().push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """The replies to ``message_ids`` that are here in full; returns at once."""

@@ -63,7 +63,7 @@ def superlink(host: str, port: int, keys: Keys | None = None, client_app: str = 
         _wait_until_up(child, log, address, authority)
         _start_run(address, authority, secret, keys, client_app)
         grid = stack.enter_context(_grid(address, authority, secret))
-        stack.callback(_say_farewell, grid)
+        stack.callback(_say_farewell, grid, child)
         yield grid
 
 
@@ -212,10 +212,12 @@ def _grid(address: str, authority: bytes | None, secret: str) -> Iterator[LinkGr
         grid.close()
 
 
-def _say_farewell(grid: LinkGrid) -> None:
+def _say_farewell(grid: LinkGrid, child: subprocess.Popen[bytes]) -> None:
     """Tell the nodes that are online that there is no more work, and give them a moment to hear it."""
     import httpx
 
+    if child.poll() is not None:
+        return
     try:
         farewells = [Message(RecordDict(), node, FAREWELL, ttl=PARTING, group_id="") for node in grid.get_node_ids()]
         waiting = set(grid.push_messages(farewells)) if farewells else set()

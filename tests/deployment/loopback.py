@@ -108,6 +108,15 @@ class Federation:
 
         until(all_there, 30, lambda: "\n".join([*self.told, *(process.text for process in self.processes.started)]))
 
+    def hears(self, sentence: str) -> None:
+        """Wait until the server has told something."""
+
+        def told() -> bool:
+            self.enrolment.refresh()
+            return any(sentence in line for line in self.told)
+
+        until(told, 30, lambda: f"{sentence!r} not in {self.told}")
+
     def round(self, *clients: int, seconds: float = 3.0) -> tuple[Uploads, float]:
         """One round with these clients, and how long it took."""
         self.rounds += 1
