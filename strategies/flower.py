@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from logging import INFO, WARNING
 from typing import Any
 
@@ -94,6 +96,7 @@ class RobustStrategy(Strategy):
         self._codec: Codec | None = None
         self._state: ServerState | None = None
         self._chosen: list[int] = []
+        self._rows = torch.empty(0, 0)
 
     def summary(self) -> None:
         """Log the rule and the server's settings."""
@@ -119,7 +122,9 @@ class RobustStrategy(Strategy):
         assert self._state is not None
         uploads, metrics = self._read(list(replies))
         settled = settle(self._state, uploads, self.rule, self._codec.layout, self.server)
-        self._state = settled.state
+        # The matrix of uploads is used again: nothing that lasts may be a view into it.
+        memory = {name: tensor.clone() for name, tensor in settled.state.memory.items()}
+        self._state = replace(settled.state, memory=memory, momentum=settled.state.momentum.clone())
         dropped = (*uploads.dropped, *settled.dropped)
         clients = tuple(sorted(self.nodes[node] for node in self._chosen))
         self.rounds.append(Round(server_round, clients, (), False, dropped, settled.skipped))
@@ -157,6 +162,7 @@ class RobustStrategy(Strategy):
         self._codec = Codec.of(arrays, self.statistic)
         params = self._codec.decode(arrays)
         momentum = torch.zeros(self._codec.layout.weights)
+        self._rows = torch.empty(0, self._codec.layout.size)
         self._state = ServerState(0, params, self.rule.init(self._codec.layout), momentum)
         self.rounds = []
 
@@ -191,16 +197,21 @@ class RobustStrategy(Strategy):
         """The uploads that could be read, in the order of clients, and why the others could not."""
         assert self._codec is not None
         assert self._state is not None
-        rows = torch.empty(len(self._chosen), self._codec.layout.size)
+        if len(self._rows) < len(self._chosen):
+            self._rows = torch.empty(len(self._chosen), self._codec.layout.size)
+        rows = self._rows
         examples: list[int] = []
         clients: list[int] = []
         metrics: list[dict[str, float]] = []
         dropped: list[Drop] = []
-        found = {reply.metadata.src_node_id: reply for reply in replies if reply.has_content()}
+        answers = [reply for reply in replies if reply.has_content()]
+        senders = Counter(reply.metadata.src_node_id for reply in answers)
+        found = {reply.metadata.src_node_id: reply for reply in answers}
         for node in self._chosen:
             client, reply = self.nodes[node], found.get(node)
-            if reply is None:
-                dropped.append(Drop(client, "absent"))
+            # A reply's sender is its own word: of two in one name, nobody can tell which is true.
+            if reply is None or senders[node] > 1:
+                dropped.append(Drop(client, "absent" if reply is None else "malformed"))
                 continue
             try:
                 # Into the next free row: one that turns out malformed is written over.

@@ -110,6 +110,24 @@ def test_without_a_fault_nobody_is_dropped() -> None:
     assert torch.equal(params, settled(Median(), everyone))
 
 
+def test_nobody_speaks_in_anothers_name_in_a_strangers_app() -> None:
+    # Stock grids let a reply say who sent it: a liar can silence one other client, and not put words in its mouth.
+    victim: list[int] = []
+
+    def pretend(reply: Message) -> Message:
+        reply.metadata.__dict__["_src_node_id"] = victim[0]
+        return reply
+
+    strategy = RobustStrategy(Median())
+    grid = InProcessGrid.of(stranger(), COUNT, faults={BAD: pretend})
+    victim.append(grid.node(7))
+    result = strategy.start(grid, stranger_arrays(), 1)
+    known = numbers(strategy, grid)
+    assert set(strategy.rounds[0].dropped) == {Drop(known[BAD], "absent"), Drop(known[7], "malformed")}
+    others = as_seen_by_a_strategy([client for client in OTHERS if client != 7], known)
+    assert torch.equal(flattened(result.arrays), settled(Median(), others))
+
+
 def test_many_bad_replies_of_every_kind() -> None:
     kinds = ["raises", "not a number", "extra array", "megabytes of noise", "garbage"]
     faults = {client: CASES[kind].fault for client, kind in enumerate(kinds)}
