@@ -26,7 +26,7 @@ from experiments.speed.turns import in_turn, ratio
 from fedsim.commands import launch
 from fedsim.flower_internals import TaskIdentity
 from fedsim.results.environment import commit
-from fedsim.transport import Codec
+from fedsim.transport import Codec, decode
 from strategies import Bulyan, Median, RobustStrategy
 
 HERE = Path(__file__).parent
@@ -80,16 +80,18 @@ def contest(count: int, d: int, repeats: int) -> list[list[object]]:
         )
         rows.append(row(f"{name}, aggregate_train", count, d, seconds))
     records = [reply.content.array_records["arrays"] for reply in found]
+    decoding = {
+        "flower": lambda: [record.to_numpy_ndarrays() for record in records],
+        "fedsim": lambda: [[decode(array) for array in record.values()] for record in records],
+    }
+    rows.append(row("bytes to arrays", count, d, in_turn(decoding, repeats)))
     codec = Codec.of(records[0])
     matrix = torch.empty(len(records), d)
-    seconds = in_turn(
-        {
-            "flower": lambda: [record.to_numpy_ndarrays() for record in records],
-            "fedsim": lambda: [codec.decode(record, matrix[place]) for place, record in enumerate(records)],
-        },
-        repeats,
-    )
-    rows.append(row("decoding", count, d, seconds))
+    stacking = {
+        "flower": lambda: np.stack([np.concatenate(record.to_numpy_ndarrays()) for record in records]),
+        "fedsim": lambda: [codec.decode(record, matrix[place]) for place, record in enumerate(records)],
+    }
+    rows.append(row("bytes to a matrix of clients", count, d, in_turn(stacking, repeats)))
     return rows
 
 
