@@ -72,6 +72,8 @@ class InProcessGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """The replies that have arrived."""
+        message_ids = list(message_ids)
+        assert all(isinstance(number, str) for number in message_ids), "a message that was not sent has no id"
         return [self._replies.pop(number) for number in message_ids if number in self._replies]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:

@@ -56,6 +56,17 @@ def test_clients_join_in_the_order_of_their_nodes_and_are_asked_once() -> None:
     assert made.wait(10)
 
 
+def test_a_node_is_the_client_of_its_key_whatever_it_says() -> None:
+    grid = InProcessGrid.of(echo(), THREE)
+    liar = grid.node(2)
+    grid.hellos = {2: saying({"client": MetricRecord({"client": 0})})}
+    proven = {grid.node(client): client for client in range(THREE)}
+    grid.proven = lambda: proven  # type: ignore[attr-defined]
+    made, lines = enrolled(grid)
+    assert made.nodes == {0: grid.node(0), 1: grid.node(1)}
+    assert f"node {liar} is left out: it says it is client 0, and its key is client 2's" in lines
+
+
 def test_the_second_node_to_name_a_client_is_left_out() -> None:
     grid = InProcessGrid.of(echo(), THREE)
     made, lines = enrolled(grid)
