@@ -7,11 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from logging import INFO, WARNING
+from logging import INFO, WARNING, getLogger
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
-from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
@@ -21,6 +20,9 @@ from fedsim.lazy import torch
 from fedsim.seeds import stream
 from fedsim.server import settle
 from fedsim.transport import Codec, Malformed, is_statistic
+
+LOGGER = getLogger("flwr")
+"""Flower's own, so that a run reads as one."""
 
 
 class RobustStrategy(Strategy):
@@ -100,8 +102,8 @@ class RobustStrategy(Strategy):
 
     def summary(self) -> None:
         """Log the rule and the server's settings."""
-        log(INFO, "\t├──> Rule: %s", self.rule)
-        log(INFO, "\t└──> Server: %s", self.server)
+        LOGGER.log(INFO, "\t├──> Rule: %s", self.rule)
+        LOGGER.log(INFO, "\t└──> Server: %s", self.server)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -129,13 +131,13 @@ class RobustStrategy(Strategy):
         clients = tuple(sorted(self.nodes[node] for node in self._chosen))
         self.rounds.append(Round(server_round, clients, (), False, dropped, settled.skipped))
         if settled.skipped is not None:
-            log(WARNING, "round %s skipped: %s", server_round, settled.skipped)
+            LOGGER.log(WARNING, "round %s skipped: %s", server_round, settled.skipped)
             if self._state.skipped >= self.server.max_skipped:
                 raise Mistake(
                     f"{self._state.skipped} rounds in a row were skipped, the last because: {settled.skipped}"
                 )
         for drop in dropped:
-            log(WARNING, "round %s: upload of client %s dropped: %s", server_round, drop.client, drop.reason)
+            LOGGER.log(WARNING, "round %s: upload of client %s dropped: %s", server_round, drop.client, drop.reason)
         figures: dict[str, Any] = {
             **_means(metrics),
             "dropped": len(dropped),

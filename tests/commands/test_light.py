@@ -26,6 +26,7 @@ assert not loaded, loaded
     [
         *(["fedsim.run", "--help"], ["fedsim.list"], ["fedsim.list", "strategy"], ["fedsim.config", "--schema"]),
         ["fedsim.config", "experiments/quickstart.toml"],
+        *(["fedsim.serve", "--help"], ["fedsim.join", "--help"], ["fedsim.pki", "--help"]),
     ],
     ids=" ".join,
 )

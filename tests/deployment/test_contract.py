@@ -15,10 +15,7 @@ from fedsim.deployment import door
 
 ROOT = Path(__file__).parents[2]
 INTERNALS = flower_internals.INTERNALS
-PUBLIC = (
-    *("flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy", "flwr.simulation"),
-    "flwr.common.logger",  # What Flower tells apps to log with.
-)
+PUBLIC = (*("flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy", "flwr.simulation"),)
 
 
 def internal(name: str) -> Any:
