@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,7 @@ from fedsim.build import TABLES, Federation, federation
 from fedsim.config.reading import read_text
 from fedsim.domain import Mistake
 from fedsim.lazy import torch
-from fedsim.tables import Table
+from fedsim.tables import Table, fields
 from fedsim.transport import decode, encode
 
 
@@ -81,19 +82,32 @@ class Node:
 def _node(settings: str, trusted: bool, config: tuple[tuple[str, Any], ...]) -> Node:
     own = dict(config)
     client, changes = int(own["partition-id"]), {}
-    if "data-root" in own:
-        changes["data"] = {"root": own["data-root"]}
+    root = own.get("data-root", None if trusted else "data")
+    if root is not None and _lies_somewhere(settings, trusted):
+        changes["data"] = {"root": root}
     if "attack" in own:
         changes["attack"] = lone_attack(str(own["attack"]), client)
     found = _federation(settings, trusted, json.dumps(changes))
     return Node(client, found, malicious="attack" in own)
 
 
+def _lies_somewhere(settings: str, trusted: bool) -> bool:
+    """Whether the experiment's data set is read from a folder: on a client, that is the client's to name."""
+    try:
+        entry = _tables(trusted)["data"].load(tomllib.loads(settings)["data"]["name"])
+    except (tomllib.TOMLDecodeError, LookupError, TypeError, Mistake):
+        return False  # What is wrong with the settings is told when they are read.
+    return any(field.name == "root" for field in fields(entry))
+
+
+def _tables(trusted: bool) -> Mapping[str, Table]:
+    return TABLES if trusted else {key: _Known(table.kind, table.entries) for key, table in TABLES.items()}
+
+
 @lru_cache(maxsize=2)
 def _federation(settings: str, trusted: bool, changes: str) -> Federation:
     """Built once for an experiment, and shared by the clients of a process."""
-    tables = TABLES if trusted else {key: _Known(table.kind, table.entries) for key, table in TABLES.items()}
-    config = read_text(settings, "the server's settings", json.loads(changes), tables)
+    config = read_text(settings, "the server's settings", json.loads(changes), _tables(trusted))
     if not trusted and getattr(config.data, "download", False):
         raise Mistake("a client fetches no data on a server's word: bring them, and name their folder")
     return federation(config)

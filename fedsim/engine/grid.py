@@ -54,9 +54,13 @@ def gather(
             raise KeyboardInterrupt
         before = len(waiting)
         for message in list(waiting):
-            for reply in grid.pull_messages([message]):
-                replies[waiting.pop(message)] = reply
-                break
+            try:
+                found = list(grid.pull_messages([message]))
+            except (ValueError, TypeError, LookupError, AttributeError, AssertionError):
+                del waiting[message]  # Flower cannot put it together: its sender's doing and loss.
+                continue
+            if found:
+                replies[waiting.pop(message)] = found[0]
             if time.monotonic() > deadline:
                 break
         pause = 0.002 if len(waiting) < before else min(1.5 * pause, 0.25)

@@ -204,6 +204,16 @@ def test_a_client_says_where_its_data_lie(tmp_path: Path) -> None:
     assert "/server/side" not in reason
 
 
+def test_a_server_does_not_say_where_a_clients_data_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    reason = refusal(app, '[data]\nname = "mnist"\nroot = "/server/side"\n')
+    assert "no MNIST under 'data'" in reason
+
+
+def test_a_folder_for_data_that_need_none_is_no_mistake() -> None:
+    assert not answer(app, client_settings(configured()), **{"data-root": "anywhere"}).has_error()
+
+
 @pytest.mark.parametrize(
     "settings", ["no TOML at all", "rounds = 0", "[model]\nname = 'perceptron'", "[clients]\ncount = 0"]
 )
