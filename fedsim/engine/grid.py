@@ -109,11 +109,17 @@ class Enrolment:
         for node, client in self._said.items():
             if client is not None and client in range(self.count) and client not in self.nodes:
                 self._join(node, client)
+        # A grid whose nodes have registered keys knows better than they say who they are.
+        proven: Mapping[int, int] = getattr(self.grid, "proven", dict)()
         new = sorted(present - self._said.keys() - set(self._waiting.values()))
         self._waiting |= send(self.grid, {node: Message(RecordDict(), node, MessageType.QUERY) for node in new})
         for node, reply in sorted(gather(self.grid, self._waiting, GLANCE_SECONDS, self.stop).items()):
             client = self._said[node] = _client(reply)
-            if client is None:
+            if client is not None and proven.get(node, client) != client:
+                self._said[node] = None
+                key = f"its key is client {proven[node]}'s"
+                self.tell(f"node {node} is left out: it says it is client {client}, and {key}")
+            elif client is None:
                 self.tell(f"node {node} is no client of this federation: it does not say which")
             elif client not in range(self.count):
                 self.tell(f"node {node} is no client of this federation: it says it is {client}")
@@ -173,7 +179,9 @@ class GridCarrier:
             )
             if client in self.enrolment.nodes:
                 content = RecordDict({"arrays": theta, "order": order})
-                orders[client] = Message(content, self.enrolment.nodes[client], MessageType.TRAIN)
+                node = self.enrolment.nodes[client]
+                # Outlived by the round, an order is void: a node that comes back later is not to work on it.
+                orders[client] = Message(content, node, MessageType.TRAIN, ttl=self.seconds)
         replies = collect(self.enrolment.grid, orders, self.seconds, self.enrolment.stop)
         rows, examples, losses, found, dropped = [], [], [], [], []
         for client in clients:
