@@ -40,7 +40,8 @@ def main(
 
     from fedsim.app import app
     from fedsim.deployment.keys import Keys
-    from fedsim.deployment.node import Server, work
+    from fedsim.deployment.node import work
+    from fedsim.deployment.session import Server
 
     authority = key = None
     if tls is not None:

@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedsim.commands import launch
-from fedsim.deployment import node
+from fedsim.deployment import node, session
 from fedsim.deployment.keys import Keys
 from fedsim.transport import decode, encode
 
@@ -53,7 +53,7 @@ def app(mode: str, client: int) -> ClientApp:
 
 def fail_in_upload(mode: str) -> None:
     """Make this process die in the middle of its next upload of a row, or right after it."""
-    push = node.push_objects
+    push = session.push_objects
 
     def dying(objects: dict[str, object], *arguments: object, **named: object) -> None:
         if any(type(part).__name__ == "ArrayRecord" for part in objects.values()):
@@ -63,7 +63,7 @@ def fail_in_upload(mode: str) -> None:
             os._exit(9)
         push(objects, *arguments, **named)
 
-    node.push_objects = dying
+    session.push_objects = dying
 
 
 def main(
@@ -74,10 +74,10 @@ def main(
     patience: Annotated[float, typer.Argument()] = PATIENCE,
 ) -> None:
     """Work until the server says farewell."""
-    server = node.Server(address)
+    server = session.Server(address)
     if folder:
         keys = Keys(Path(folder))
-        server = node.Server(address, keys.authority.read_bytes(), keys.private(client))
+        server = session.Server(address, keys.authority.read_bytes(), keys.private(client))
     if mode in ("killed during", "killed after"):
         fail_in_upload(mode)
     node.work(app(mode, client), server, {"partition-id": client}, lambda line: print(line, flush=True), patience)
