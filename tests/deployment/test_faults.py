@@ -180,9 +180,9 @@ def test_a_round_fails_soon_when_the_superlink_dies(
 ) -> None:
     monkeypatch.setattr("fedsim.deployment.grid.PATIENCE", 2.0)
     with federated(tmp_path, keys, 1) as federation:
-        children = subprocess.check_output(["pgrep", "-P", str(os.getpid()), "-f", "fedsim.deployment.link"])
-        # Those of other fixtures are older.
-        os.kill(int(children.split()[-1]), signal.SIGKILL)
+        # The newest: those of other fixtures are older, whatever their numbers.
+        newest = subprocess.check_output(["pgrep", "-n", "-P", str(os.getpid()), "-f", "fedsim.deployment.link"])
+        os.kill(int(newest), signal.SIGKILL)
         started = time.monotonic()
         with pytest.raises(httpx.ConnectError):
             federation.round(0)
