@@ -82,6 +82,8 @@ def _play(built: Experiment, label: str, folder: RunFolder, watcher: Watcher, re
     config = built.config
     resumed = folder.resume(built.state) if resume else None
     if resumed is None:
+        if resume:
+            watcher.note(f"{label}: there is no checkpoint to go on from; starting at the first round")
         folder.begin(config, built.labels, built.world.forger.adversary.clients)
     else:
         watcher.note(f"{label}: going on after round {resumed.round}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds after which a SuperLink that does not answer is given up."""
+
+SLICE = 1.0
+"""Seconds in which the parts of one reply are fetched before the others have their turn."""
+
+LARGEST, MOST = 1 << 30, 10_000
+"""Bytes and parts that a reply may have."""
 
 
 class SecretInterceptor:
@@ -75,6 +82,7 @@ class _Arriving:
     head: proto.Message
     missing: list[str]
     parts: dict[str, bytes] = field(default_factory=dict)
+    size: int = 0
 
 
 class LinkGrid(HttpGrid):
@@ -86,10 +94,11 @@ class LinkGrid(HttpGrid):
     A SuperLink that does not answer for ``PATIENCE`` seconds is an error; Flower's tries for ever.
     """
 
-    def __init__(self, address: str, authority: bytes | None, token: str, secret: str) -> None:
+    def __init__(self, address: str, authority: bytes | None, token: str, secret: str, keyed: bool = False) -> None:
         super().__init__(address, authority is None, authority, token=token)
         self._retry_invoker.max_time = PATIENCE
         self._secret = secret
+        self.keyed = keyed
         self._arriving: dict[str, _Arriving] = {}
 
     @property
@@ -118,13 +127,25 @@ class LinkGrid(HttpGrid):
         here = [message_id for message_id in wanted if message_id in self._arriving]
         return [reply for message_id in here if (reply := self._completed(message_id))]
 
+    def forget(self, message_ids: Iterable[str]) -> None:
+        """Let go of what arrived of replies that nobody waits for any more."""
+        for message_id in message_ids:
+            self._arriving.pop(message_id, None)
+
     def _completed(self, message_id: str) -> Message | None:
         arriving = self._arriving[message_id]
         pull = make_pull_object_fn_protobuf(self._runtime_client.PullObject, self.node, self._number)
+        until = time.monotonic() + SLICE
         try:
-            while arriving.missing:
-                arriving.parts[arriving.missing[-1]] = pull(arriving.missing[-1])
-                arriving.missing.pop()
+            while arriving.missing and time.monotonic() < until:
+                part = pull(arriving.missing[-1])
+                arriving.parts[arriving.missing.pop()] = part
+                arriving.size += len(part)
+                if arriving.size > LARGEST or len(arriving.missing) > MOST:
+                    del self._arriving[message_id]
+                    return self._lost(message_id, "the reply is too large")
+            if arriving.missing:
+                return None  # One reply of many parts is not to hold up the others'.
         except ObjectUnavailableError:
             return None
         except ObjectPullError as error:
@@ -135,8 +156,12 @@ class LinkGrid(HttpGrid):
         self._runtime_client.ConfirmMessageReceived(
             message_pb2.ConfirmMessageReceivedRequest(node=self.node, run_id=self._number, message_object_id=reply_id)
         )
-        with no_object_id_recompute():
-            reply = cast("Message", inflate_object_from_contents(reply_id, arriving.parts))
+        try:
+            with no_object_id_recompute():
+                reply = cast("Message", inflate_object_from_contents(reply_id, arriving.parts))
+        except Exception as error:
+            # Whatever it is that its sender made: it costs that upload and nothing else.
+            return self._lost(message_id, f"the reply cannot be put together: {type(error).__name__}")
         reply.metadata.__dict__["_message_id"] = reply_id
         return reply
 

@@ -62,7 +62,7 @@ def superlink(host: str, port: int, keys: Keys | None = None, client_app: str = 
     with _child(listening, secret, keys) as (child, log), contextlib.ExitStack() as stack:
         _wait_until_up(child, log, address, authority)
         _start_run(address, authority, secret, keys, client_app)
-        grid = stack.enter_context(_grid(address, authority, secret))
+        grid = stack.enter_context(_grid(address, authority, secret, keyed=keys is not None))
         stack.callback(_say_farewell, grid, child)
         yield grid
 
@@ -190,13 +190,13 @@ clientapp = "{client_app}"
 
 
 @contextlib.contextmanager
-def _grid(address: str, authority: bytes | None, secret: str) -> Iterator[LinkGrid]:
+def _grid(address: str, authority: bytes | None, secret: str, keyed: bool) -> Iterator[LinkGrid]:
     """The Grid of the run that waits: this process takes its ServerApp's place."""
     with RuntimeHttpClient.from_server_address(
         address, authority is None, authority, [SecretInterceptor(secret), RuntimeVersionHttpInterceptor("fedsim")]
     ) as runtime:
         acquired = runtime.AcquireTask(runtime_pb2.AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
-    grid = LinkGrid(address, authority, acquired.token, secret)
+    grid = LinkGrid(address, authority, acquired.token, secret, keyed)
     client = grid._runtime_client
     task = client.PullTaskInput(runtime_pb2.PullTaskInputRequest())
     TaskIdentity.task_id = task.task_id

@@ -26,7 +26,12 @@ def collect(
     grid: Grid, messages: Mapping[int, Message], seconds: float, stop: threading.Event | None = None
 ) -> dict[int, Message]:
     """Send each client its message and gather the replies that come within ``seconds``, by client."""
-    return gather(grid, send(grid, messages), seconds, stop)
+    waiting = send(grid, messages)
+    replies = gather(grid, waiting, seconds, stop)
+    forget = getattr(grid, "forget", None)
+    if forget is not None:
+        forget(list(waiting))
+    return replies
 
 
 def send(grid: Grid, messages: Mapping[int, Message]) -> dict[str, int]:
@@ -110,12 +115,16 @@ class Enrolment:
             if client is not None and client in range(self.count) and client not in self.nodes:
                 self._join(node, client)
         # A grid whose nodes have registered keys knows better than they say who they are.
-        proven: Mapping[int, int] = getattr(self.grid, "proven", dict)()
+        keyed: bool = getattr(self.grid, "keyed", False)
+        proven: Mapping[int, int] = getattr(self.grid, "proven", dict)() if keyed else {}
         new = sorted(present - self._said.keys() - set(self._waiting.values()))
         self._waiting |= send(self.grid, {node: Message(RecordDict(), node, MessageType.QUERY) for node in new})
         for node, reply in sorted(gather(self.grid, self._waiting, GLANCE_SECONDS, self.stop).items()):
             client = self._said[node] = _client(reply)
-            if client is not None and proven.get(node, client) != client:
+            if keyed and client is not None and node not in proven:
+                del self._said[node]  # Not there at this moment: it is asked again.
+                continue
+            if keyed and client is not None and proven[node] != client:
                 self._said[node] = None
                 key = f"its key is client {proven[node]}'s"
                 self.tell(f"node {node} is left out: it says it is client {client}, and {key}")
@@ -186,6 +195,9 @@ class GridCarrier:
         rows, examples, losses, found, dropped = [], [], [], [], []
         for client in clients:
             reply = replies.get(client)
+            if reply is not None and reply.has_error():
+                reason = "".join(letter for letter in str(reply.error.reason)[:200] if letter.isprintable())
+                self.enrolment.tell(f"round {round}: client {client} failed: {reason}")
             if reply is None or not reply.has_content():
                 dropped.append(Drop(client, "absent"))
                 continue

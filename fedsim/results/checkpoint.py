@@ -32,8 +32,11 @@ def load(path: Path, like: ServerState) -> ServerState:
     if metadata.get("format") != FORMAT:
         raise Mistake(f"--resume: {path} has format {metadata.get('format')}; this version reads format {FORMAT}")
     params, momentum = tensors.pop("params", None), tensors.pop("momentum", None)
-    if params is None or momentum is None or params.shape != like.params.shape:
-        raise Mistake(f"--resume: {path} is a checkpoint of another model")
+    counts = [metadata.get(name, "") for name in ("round", "skipped")]
+    fits = params is not None and params.shape == like.params.shape
+    fits = fits and momentum is not None and momentum.shape == like.momentum.shape
+    if params is None or momentum is None or not fits or not all(count.isdecimal() for count in counts):
+        raise Mistake(f"--resume: {path} is a checkpoint of another run")
     device = like.params.device
     return ServerState(
         round=int(metadata["round"]),

@@ -61,10 +61,18 @@ def test_a_node_is_the_client_of_its_key_whatever_it_says() -> None:
     liar = grid.node(2)
     grid.hellos = {2: saying({"client": MetricRecord({"client": 0})})}
     proven = {grid.node(client): client for client in range(THREE)}
-    grid.proven = lambda: proven  # type: ignore[attr-defined]
+    grid.keyed, grid.proven = True, lambda: proven  # type: ignore[attr-defined]
     made, lines = enrolled(grid)
     assert made.nodes == {0: grid.node(0), 1: grid.node(1)}
     assert f"node {liar} is left out: it says it is client 0, and its key is client 2's" in lines
+
+
+def test_a_node_whose_key_is_not_known_is_no_client() -> None:
+    grid = InProcessGrid.of(echo(), THREE)
+    grid.keyed, grid.proven = True, dict  # type: ignore[attr-defined]
+    made, lines = enrolled(grid)
+    assert made.nodes == {}
+    assert lines == []
 
 
 def test_the_second_node_to_name_a_client_is_left_out() -> None:
