@@ -45,7 +45,8 @@ def settle(
     ``root`` (size,) is the server's own update, where the rule wants one.
     """
     updates, buffers, dropped = sanitize(uploads, layout, server)
-    updates = replace(updates, root=None if root is None else root[: layout.weights])
+    d = layout.weights
+    updates = replace(updates, root=None if root is None else root[:d], params=state.params[:d])
     aggregate, skipped = _aggregated(updates, state, rule)
     if aggregate is None:
         after = replace(state, skipped=state.skipped + 1)

@@ -57,8 +57,8 @@ class NearestNeighborMixing(Settings):
         self.require(len(updates))
         mixing = self._mixing(updates).to(updates.deltas)
         mixed = replace(updates, deltas=mixing @ updates.deltas)
-        step, memory, shares = self.rule(mixed, memory)
-        return Aggregate(step, memory, None if shares is None else shares @ mixing)
+        inner = self.rule(mixed, memory)
+        return inner._replace(shares=None if inner.shares is None else inner.shares @ mixing)
 
     def _mixing(self, updates: Updates) -> Tensor:
         """(n, n) float64: row i holds the part of each update in mixture i."""
@@ -122,13 +122,13 @@ class Bucketing(Settings):
         played = memory["round"]
         inner = {name.removeprefix("rule."): value for name, value in memory.items() if name != "round"}
         buckets = self._buckets(updates, int(played))
-        step, inner_after, shares = self.rule(_averages(updates, buckets), inner)
+        step, inner_after, shares, figures = self.rule(_averages(updates, buckets), inner)
         if shares is not None:
             parted = torch.empty_like(updates.deltas[:, 0])
             for share, bucket in zip(shares, buckets, strict=True):
                 parted[bucket] = share / len(bucket)
             shares = parted
-        return Aggregate(step, _packed(played + 1, inner_after), shares)
+        return Aggregate(step, _packed(played + 1, inner_after), shares, figures)
 
     def _buckets(self, updates: Updates, played: int) -> tuple[Tensor, ...]:
         """The rows of each bucket."""
@@ -147,7 +147,8 @@ def _averages(updates: Updates, buckets: tuple[Tensor, ...]) -> Updates:
         for other in others:
             row.add_(updates.deltas[other], alpha=1 / len(bucket))
     weights = torch.stack([updates.weights[bucket.to(updates.weights.device)].sum() for bucket in buckets])
-    return Updates(rows, weights, torch.arange(len(buckets), device=updates.clients.device), updates.root)
+    clients = torch.arange(len(buckets), device=updates.clients.device)
+    return replace(updates, deltas=rows, weights=weights, clients=clients)
 
 
 def _packed(played: Tensor, inner: Memory) -> Memory:

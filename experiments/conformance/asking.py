@@ -28,7 +28,7 @@ def ours(make: Callable[[Input], Aggregator], weighted: bool = False, rounds: in
         step = torch.zeros(0)
         for rows in (given.rows, given.next_round)[:rounds]:
             try:
-                step, memory, _ = rule(Updates(torch.from_numpy(rows), weights, torch.arange(given.n)), memory)
+                step, memory, *_ = rule(Updates(torch.from_numpy(rows), weights, torch.arange(given.n)), memory)
             except Refused:
                 return None
         return _float64(step)
