@@ -46,7 +46,7 @@ def test_centered_clipping_by_definition(drawn: Drawn, radius: float, iterations
     rule, center = CenteredClipping(radius, iterations), np.zeros(drawn.rows.shape[1])
     memory = rule.init(flat(drawn.rows.shape[1]))
     for _ in range(3):
-        step, memory, shares = rule(drawn.updates, memory)
+        step, memory, shares, _ = rule(drawn.updates, memory)
         center = definitions.centered_clipping(drawn.rows, center, radius, iterations)
         close(step, center, drawn.rows)
         assert torch.equal(memory["center"], step)

@@ -91,7 +91,7 @@ def test_every_round_looks_at_other_coordinates() -> None:
     rule, round_ = DnC(byzantine=1, coordinates=1), updates(9 * np.eye(8))
     memory, left_out = rule.init(flat(8)), []
     for _ in range(6):
-        _, memory, shares = rule(round_, memory)
+        _, memory, shares, _ = rule(round_, memory)
         assert shares is not None
         left_out.append(int((shares == 0).nonzero()))
     assert left_out == [drawn_columns(0, played, 8, 1, 1)[0][0] for played in range(6)]

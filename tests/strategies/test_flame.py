@@ -70,7 +70,7 @@ def test_noise_is_lambda_medians_strong_and_drawn_by_round() -> None:
     rule = Flame(noise=0.01, seed=4)
     memory, noises = rule.init(flat(40_000)), []
     for played in range(2):
-        step, memory, shares = rule(updates(rows), memory)
+        step, memory, shares, _ = rule(updates(rows), memory)
         noises.append((step - bare).double().numpy())
         assert shares is not None
         assert float(shares.sum()) == pytest.approx(1)

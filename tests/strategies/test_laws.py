@@ -143,7 +143,7 @@ def test_leaves_its_inputs_alone_and_repeats_itself(name: str, make: Callable[[i
 def test_shares_are_shares(name: str, make: Callable[[int], Updates]) -> None:
     rule = rule_named(name)
     round_ = make(least(rule))
-    step, _, shares = apply(rule, round_)
+    step, _, shares, _ = apply(rule, round_)
     assert (shares is None) == (innermost(name) in BY_ENTRY)
     if shares is not None:
         assert shares.shape == (len(round_),)

@@ -66,7 +66,7 @@ def test_bucketing_by_definition(drawn: Drawn, size: int, seed: int) -> None:
     rule, n = Bucketing(size, Seen(), seed), len(drawn.rows)
     memory: Mapping[str, torch.Tensor] = rule.init(flat(drawn.rows.shape[1]))
     for played in range(3):
-        step, memory, _ = rule(drawn.updates, memory)
+        step, memory, *_ = rule(drawn.updates, memory)
         order = stream(seed, "bucketing", played).permutation(n).tolist()
         close(step, definitions.bucket_means(drawn.rows, order, size), drawn.rows)
         weights = size * definitions.bucket_means(drawn.weights[:, None], order, size)[:, 0]
@@ -79,7 +79,7 @@ def test_buckets_of_every_round_differ_and_replay() -> None:
     rule, round_ = Bucketing(2, Seen()), updates(numbers(*(2.0**k for k in range(8))))
     memory, steps = rule.init(flat(1)), []
     for _ in range(4):
-        step, memory, _ = rule(round_, memory)
+        step, memory, *_ = rule(round_, memory)
         steps.append(tuple(step.flatten().tolist()))
     assert int(memory["round"]) == 4
     assert len(set(steps)) == 4

@@ -95,7 +95,7 @@ def test_every_round_looks_at_other_coordinates() -> None:
     rule, round_ = SignGuard(coordinates=1 / 8), updates(1 - 2 * np.eye(8))
     memory, left_out = rule.init(flat(8)), []
     for _ in range(6):
-        _, memory, shares = rule(round_, memory)
+        _, memory, shares, _ = rule(round_, memory)
         assert shares is not None
         left_out.append(int((shares == 0).nonzero()))
     assert len(set(left_out)) > 2
