@@ -59,7 +59,7 @@ def test_by_definition(drawn: Drawn, confidence: float, seed: int) -> None:
             with pytest.raises(Refused):
                 apply(rule, among(rows, present), memory)
             continue
-        step, memory, _ = apply(rule, among(rows, present), memory)
+        step, memory, *_ = apply(rule, among(rows, present), memory)
         history = after
         close(step, np.average(rows[present], axis=0, weights=weights), rows)
         seen = memory["clients"].tolist()
