@@ -10,6 +10,8 @@ from loopback import Federation, Processes, federated
 
 from fedsim.deployment import keys as keys_module
 from fedsim.deployment.keys import Keys
+from fedsim.flower_internals import TaskIdentity
+from tests.deployment.fake_link import FakeLink
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,21 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     found = Processes(tmp_path)
     yield found
     found.end()
+
+
+@pytest.fixture
+def identity() -> Iterator[None]:
+    """Whose process this is, as it was before."""
+    names = ("_task_id", "_run_id", "_node_id")
+    before = {name: getattr(TaskIdentity, name) for name in names}
+    yield
+    for name, value in before.items():
+        setattr(TaskIdentity, name, value)
+
+
+@pytest.fixture
+def link(identity: None) -> Iterator[FakeLink]:
+    """A server that answers as a test tells it to."""
+    made = FakeLink()
+    yield made
+    made.close()
