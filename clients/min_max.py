@@ -41,15 +41,21 @@ class _Hidden(Malicious):
         """(f, d), the same row for all."""
         seen = view.seen.double()
         mean, direction = seen.mean(dim=0), perturbation(self.perturbation, seen)
-        offsets = mean - seen
-        apart = torch.cdist(seen, seen, compute_mode="donot_use_mm_for_euclid_dist").square()
-        # |mu + gamma p - x_i|^2 = gamma^2 |p|^2 + 2 gamma p (mu - x_i) + |mu - x_i|^2
-        square, slopes, starts = direction.square().sum(), 2 * offsets @ direction, offsets.square().sum(dim=1)
-        gamma = self._largest(float(square), slopes, starts, apart, float(mean.norm()))
-        return (mean + gamma * direction).to(view.own.dtype).expand_as(view.own).clone()
+        crafted = mean + self._largest(seen, mean, direction) * direction
+        return crafted.to(view.own.dtype).expand_as(view.own).clone()
 
-    def _largest(self, square: float, slopes: Tensor, starts: Tensor, apart: Tensor, length: float) -> float:
-        """Gamma, of |mu + gamma p - x_i|^2 = square gamma^2 + slopes_i gamma + starts_i, and the length of mu."""
+    def _largest(self, seen: Tensor, mean: Tensor, direction: Tensor) -> float:
+        """Gamma, of |mu + gamma p - x_i|^2 = gamma^2 |p|^2 + 2 gamma p (mu - x_i) + |mu - x_i|^2."""
+        h, offsets = len(seen), mean - seen
+        apart = torch.cdist(seen, seen, compute_mode="donot_use_mm_for_euclid_dist").square()
+        length = self._bounded(mean.square().sum().expand(h)).max().sqrt()
+        bound = _short_of(float(self._bounded(apart).max().sqrt()), float(length))
+        parts = direction.square().sum().expand(h), 2 * offsets @ direction, offsets.square().sum(dim=1)
+        curves = zip(*(self._bounded(part).tolist() for part in parts), strict=True)
+        return min(_root(a, b, c - bound**2) for a, b, c in curves)
+
+    def _bounded(self, squares: Tensor) -> Tensor:
+        """(..., k) what is bounded, of squared distances (..., h) to each update seen or of parts they add up from."""
         raise NotImplementedError
 
 
@@ -68,10 +74,8 @@ class MinMax(_Hidden):
     Differs from: the paper and its copies, which search for gamma by halving steps and may end outside the bound.
     """
 
-    def _largest(self, square: float, slopes: Tensor, starts: Tensor, apart: Tensor, length: float) -> float:
-        bound = _short_of(math.sqrt(float(apart.max())), length)
-        pairs = zip(slopes.tolist(), starts.tolist(), strict=True)
-        return min(_root(square, slope, start - bound**2) for slope, start in pairs)
+    def _bounded(self, squares: Tensor) -> Tensor:
+        return squares
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,8 @@ class MinSum(_Hidden):
     Differs from: the paper and its copies, as Min-Max does.
     """
 
-    def _largest(self, square: float, slopes: Tensor, starts: Tensor, apart: Tensor, length: float) -> float:
-        bound = _short_of(math.sqrt(float(apart.sum(dim=1).max())), math.sqrt(len(starts)) * length)
-        return _root(len(starts) * square, float(slopes.sum()), float(starts.sum()) - bound**2)
+    def _bounded(self, squares: Tensor) -> Tensor:
+        return squares.sum(dim=-1, keepdim=True)
 
 
 _NAMES = {"MinMax": "min_max", "MinSum": "min_sum"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
-from views import ALL, refuses, rng, view
+from views import ALL, refusal_of, refuses, rng, view
 
 from clients.adaptive import SCALES, Adaptive
 from fedsim.domain import Aggregate, Mistake, Refused, Updates
@@ -158,9 +158,9 @@ def test_a_rule_with_memory_is_asked_with_it():
 
 
 def test_refuses_a_round_without_honest_clients():
-    with pytest.raises(Refused) as refusal:
-        Adaptive().require(3, 3, "rule")
-    assert str(refusal.value) == "adaptive refuses f = 3 attackers of n = 3: it needs an honest mean to push against"
+    assert refusal_of(Adaptive(), 3, 3, "rule") == (
+        "adaptive refuses f = 3 attackers of n = 3: it needs an honest mean to push against"
+    )
     Adaptive().require(3, 2, "rule")
     assert Adaptive.needs == "rule"
 

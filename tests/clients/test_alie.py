@@ -6,10 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
-from views import rng, steady, view
+from views import refusal_of, rng, steady, view
 
 from clients.alie import ALittleIsEnough
-from fedsim.domain import Refused
 
 
 def test_by_hand():
@@ -99,9 +98,7 @@ def test_hides_among_honest_clients_who_lie_further_out():
     ],
 )
 def test_refuses(n, f, knowledge, sentence):
-    with pytest.raises(Refused) as refusal:
-        ALittleIsEnough().require(n, f, knowledge)
-    assert str(refusal.value) == sentence
+    assert refusal_of(ALittleIsEnough(), n, f, knowledge) == sentence
 
 
 @pytest.mark.parametrize(("n", "f", "knowledge"), [(10, 5, "honest"), (10, 2, "own"), (3, 1, "honest"), (3, 1, "rule")])

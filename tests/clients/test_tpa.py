@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from views import rng, steady, view
+from views import refusal_of, rng, steady, view
 
 from clients.tpa import TargetedPoisoning
 from fedsim.domain import Dataset, Mistake, Refused
@@ -113,8 +113,8 @@ def test_refuses_a_test_set_without_the_source():
 
 
 def test_exact_refuses_to_see_its_own_alone():
-    with pytest.raises(Refused) as refusal:
-        TargetedPoisoning(exact=True).require(10, 2, "own")
-    assert str(refusal.value) == ('tpa with exact = true needs knowledge "honest": it takes out the honest updates')
+    assert refusal_of(TargetedPoisoning(exact=True), 10, 2, "own") == (
+        'tpa with exact = true needs knowledge "honest": it takes out the honest updates'
+    )
     TargetedPoisoning(exact=True).require(10, 2, "honest")
     TargetedPoisoning().require(10, 1, "own")

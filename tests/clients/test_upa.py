@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from views import crowd, rng, steady, view
+from views import crowd, refusal_of, rng, steady, view
 
 from clients.alie import ALittleIsEnough
 from clients.fang import Fang
 from clients.upa import UntargetedPoisoning
-from fedsim.domain import Mistake, Refused
+from fedsim.domain import Mistake
 from strategies import Bulyan, GeometricMedian, Krum, Mean, Median, MultiKrum, TrimmedMean
 
 HONEST = [[3.0, 4.0], [0.0, 2.0], [6.0, -9.0], [-1.0, 7.0]]
@@ -130,9 +130,7 @@ def test_scale_is_of_the_bare_forms():
     ],
 )
 def test_refuses(attack, n, f, knowledge, sentence):
-    with pytest.raises(Refused) as refusal:
-        attack.require(n, f, knowledge)
-    assert str(refusal.value) == sentence
+    assert refusal_of(attack, n, f, knowledge) == sentence
 
 
 def test_accepts_up_to_its_limits():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import settings
 from numpy.random import Generator
@@ -123,6 +124,13 @@ def refuses(attack: Attack, shown: View, knowledge: Knowledge) -> bool:
     except Refused:
         return True
     return KNOWLEDGE.index(attack.needs) > KNOWLEDGE.index(knowledge)
+
+
+def refusal_of(attack: Attack, n: int, f: int, knowledge: Knowledge) -> str:
+    """What the attack says of these numbers under this knowledge, which it refuses."""
+    with pytest.raises(Refused) as refused:
+        attack.require(n, f, knowledge)
+    return str(refused.value)
 
 
 def rng(seed: int = 0) -> Generator:

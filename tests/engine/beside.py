@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +26,29 @@ from fedsim.vectors import FlatModule
 
 PATH = ("round", 3, "client")
 ERM = Erm()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What clients are to do in a round.
+
+    Fields:
+        build: makes the net.
+        clients: who work; all there are when None.
+        seed: of the run.
+    """
+
+    build: Callable[[], nn.Module]
+    shards: Shards
+    training: TrainingSection
+    objective: Objective = ERM
+    clients: Sequence[int] | None = None
+    seed: int = 0
+
+    @property
+    def chosen(self) -> Sequence[int]:
+        """The clients who work."""
+        return sorted(self.shards.places) if self.clients is None else self.clients
 
 
 @dataclass(frozen=True)
@@ -60,20 +84,16 @@ def nested_net() -> nn.Module:
     return nn.Sequential(tanh_net())
 
 
-def in_turn(
-    build: Callable[[], nn.Module],
-    shards: Shards,
-    training: TrainingSection,
-    objective: Objective = ERM,
-    clients: Sequence[int] | None = None,
-    seed: int = 0,
-) -> Work:
-    """One client after the other; all of them unless told."""
-    model = made(build)
+EITHER_NET = pytest.mark.parametrize("net", [tanh_net, nested_net], ids=["dense", "mapped"])
+
+
+def in_turn(task: Task) -> Work:
+    """One client after the other."""
+    model = made(task.build)
     params = model.params
     work = [
-        train_client(model, params, shards[client], objective, training, seed, *PATH, client)
-        for client in (sorted(shards.places) if clients is None else clients)
+        train_client(model, params, task.shards[client], task.objective, task.training, task.seed, *PATH, client)
+        for client in task.chosen
     ]
     return Work(torch.stack([row for row, _ in work]), torch.tensor([loss for _, loss in work]))
 
@@ -88,33 +108,18 @@ def beside(model: FlatModule, training: TrainingSection, objective: Objective = 
     return replace(found, copies=watched), watched
 
 
-def together(
-    build: Callable[[], nn.Module],
-    shards: Shards,
-    training: TrainingSection,
-    objective: Objective = ERM,
-    clients: Sequence[int] | None = None,
-    seed: int = 0,
-) -> Work:
-    """Side by side; all clients unless told."""
-    return watched_together(build, shards, training, objective, clients, seed)[0]
+def together(task: Task) -> Work:
+    """Side by side."""
+    return watched_together(task)[0]
 
 
-def watched_together(
-    build: Callable[[], nn.Module],
-    shards: Shards,
-    training: TrainingSection,
-    objective: Objective = ERM,
-    clients: Sequence[int] | None = None,
-    seed: int = 0,
-) -> tuple[Work, list[tuple[int, int]]]:
+def watched_together(task: Task) -> tuple[Work, list[tuple[int, int]]]:
     """The same; and the copies and samples of each forward pass."""
-    model = made(build)
-    chosen = sorted(shards.places) if clients is None else clients
+    model = made(task.build)
     params = model.params
-    rows = torch.full((len(chosen), len(params)), 1e6)  # What the memory holds must not matter.
-    trainer, watched = beside(model, training, objective)
-    losses = trainer.train(shards, chosen, params, rows, seed, *PATH)
+    rows = torch.full((len(task.chosen), len(params)), 1e6)  # What the memory holds must not matter.
+    trainer, watched = beside(model, task.training, task.objective)
+    losses = trainer.train(task.shards, task.chosen, params, rows, task.seed, *PATH)
     return Work(rows, losses), watched.seen
 
 

@@ -29,6 +29,12 @@ def carrier(batching: str, shards: Shards, poisoned: Shards | None = None, **tra
     return LocalCarrier(model, shards, poisoned, ERM, section, 0, trainer)
 
 
+def poisoned_carrier(batching: str, **training: Any) -> LocalCarrier:
+    """Three such clients, of whom the first and the last hold poisoned samples too."""
+    shards = dealt([9, 7, 14])
+    return carrier(batching, shards, flipped(shards, (0, 2)), **training)
+
+
 def calls(built: LocalCarrier) -> int:
     """How often clients of this carrier were worked on side by side."""
     return len(built.side_by_side.copies.seen) if built.side_by_side else 0  # type: ignore[attr-defined]
@@ -91,19 +97,18 @@ def test_rounds_draw_batches_of_their_own(batching: str, training: dict[str, Any
 @BOTH
 @pytest.mark.parametrize("training", LENGTHS, ids=str)
 def test_leaves_the_broadcast_and_the_samples_as_they_were(batching: str, training: dict[str, Any]) -> None:
-    shards = dealt([9, 7, 14])
-    poisoned = flipped(shards, (0, 2))
-    built = carrier(batching, shards, poisoned, **training)
+    built = poisoned_carrier(batching, **training)
     params = built.model.params
-    kept = [it.clone() for it in (params, *_tensors(shards), *_tensors(poisoned))]
+    kept = [tensor.clone() for tensor in (params, *_samples(built))]
     built.train([0, 1, 2], params, 1)
     built.train([0, 2], params, 1, poisoned=True)
-    now = [params, *_tensors(shards), *_tensors(poisoned)]
+    now = [params, *_samples(built)]
     assert all(torch.equal(one, other) for one, other in zip(kept, now, strict=True))
 
 
-def _tensors(shards: Shards) -> tuple[torch.Tensor, torch.Tensor]:
-    return shards.samples.inputs, shards.samples.labels
+def _samples(built: LocalCarrier) -> list[torch.Tensor]:
+    held = [shards.samples for shards in (built.shards, built.poisoned) if shards is not None]
+    return [tensor for samples in held for tensor in (samples.inputs, samples.labels)]
 
 
 @BOTH
@@ -145,12 +150,11 @@ def test_memory_of_a_round_that_is_over_serves_the_next(batching: str) -> None:
 @BOTH
 @pytest.mark.parametrize("training", LENGTHS, ids=str)
 def test_poisoned_clients_train_on_their_poisoned_samples(batching: str, training: dict[str, Any]) -> None:
-    shards = dealt([9, 7, 14])
-    poisoned = flipped(shards, (0, 2))
-    built = carrier(batching, shards, poisoned, **training)
+    built = poisoned_carrier(batching, **training)
     params = built.model.params
     honest, crafted = built.train([0, 2], params, 1), built.train([0, 2], params, 1, poisoned=True)
-    expected = carrier("loop", poisoned, **training).train([0, 2], params, 1)
+    assert built.poisoned is not None
+    expected = carrier("loop", built.poisoned, **training).train([0, 2], params, 1)
     torch.testing.assert_close(crafted.rows, expected.rows, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(crafted.losses, expected.losses, rtol=1e-5, atol=1e-6)
     assert (crafted.rows - honest.rows).abs().amax(dim=1).min() > 1e-3

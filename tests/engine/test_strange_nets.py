@@ -15,7 +15,7 @@ from fedsim.config import TrainingSection
 from fedsim.engine.batching import batching_of
 from fedsim.objectives.erm import Erm
 from fedsim.objectives.objective import MeanOfLosses, Objective
-from tests.engine.beside import ERM, assert_close, dealt, in_turn, made, together
+from tests.engine.beside import ERM, Task, assert_close, dealt, in_turn, made, together
 
 
 def stack(*first: nn.Module) -> nn.Sequential:
@@ -134,8 +134,8 @@ def agree(
     training, model = TrainingSection(batch_size=8, **how), made(build)
     if batching_of(model, objective, training, dealt(sizes, shape).samples).together is None:
         return
-    work = (build, dealt(sizes, shape), training, objective)
-    assert_close(together(*work), in_turn(*work), 1e-5)
+    task = Task(build, dealt(sizes, shape), training, objective)
+    assert_close(together(task), in_turn(task), 1e-5)
 
 
 @pytest.mark.parametrize("how", HOW, ids=str)
