@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedsim.domain import Aggregate, Count, Layout, Memory, NonNegative, Refused, Updates
-from fedsim.geometry import weighted_sum
+from fedsim.domain import Aggregate, Count, Memory, NonNegative, Refused, Updates
 from fedsim.lazy import torch
 from fedsim.seeds import stream
-from fedsim.tables import Settings
-from strategies.directions import clip_factors, cosines, lengths
+from strategies.directions import cosines, lengths
+from strategies.filtering import Counting, shortened_mean
 from strategies.preconditions import enough
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Flame(Settings):
+class Flame(Counting):
     """Average the majority that points one way, none longer than the median, and add noise.
 
     With M the median of the lengths |x_i|, and L the cluster that HDBSCAN finds by the distances 1 - cos(x_i, x_j),
@@ -52,10 +51,6 @@ class Flame(Settings):
         """Refuse n < 2 f + 1."""
         enough("flame", n, self.byzantine, slope=2, offset=1)
 
-    def init(self, layout: Layout) -> Memory:
-        """No round played."""
-        return {"round": torch.zeros((), dtype=torch.int64)}
-
     def __call__(self, updates: Updates, memory: Memory) -> Aggregate:
         """Aggregate one round."""
         n, rows = len(updates), updates.deltas
@@ -65,11 +60,10 @@ class Flame(Settings):
         admitted = _majority(updates)
         if not admitted.any():
             raise Refused(f"flame refuses this round of n = {n} uploads: no {n // 2 + 1} of them point one way")
-        shares = admitted / admitted.sum()
-        step = weighted_sum(rows, torch.from_numpy(shares * clip_factors(norms, middle)))
+        step, shares = shortened_mean(rows, norms, middle, admitted)
         if self.noise:
             step += self._noise(rows, middle, int(memory["round"]))
-        return Aggregate(step, {"round": memory["round"] + 1}, torch.from_numpy(shares).to(rows))
+        return Aggregate(step, {"round": memory["round"] + 1}, shares)
 
     def _noise(self, rows: Tensor, middle: float, played: int) -> Tensor:
         """(d,) lambda M z."""

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from fedsim.domain import Aggregate, Count, Layout, Memory, Refused, Share, Updates
-from fedsim.geometry import weighted_sum
+from fedsim.domain import Aggregate, Count, Memory, Refused, Share, Updates
 from fedsim.lazy import torch
 from fedsim.seeds import stream
-from fedsim.tables import Settings
-from strategies.directions import clip_factors, lengths
+from strategies.directions import lengths
+from strategies.filtering import Counting, shortened_mean
 from strategies.preconditions import enough
 
 if TYPE_CHECKING:
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
 
 _NEIGHBOURS = 0.5
 """Of the clients; mean shift's reach is the mean distance to the farthest of so many nearest."""
-_SAME = 1e-9
-"""Mean shift's reach where that distance is 0: equal statistics are one cluster."""
+_SAME = 1e-6
+"""Mean shift's least reach: equal statistics are one cluster, and the distance measured between them may be 1e-8."""
 
 
 @dataclass(frozen=True)
-class SignGuard(Settings):
+class SignGuard(Counting):
     """Average the updates of usual length and usual signs, none longer than the median.
 
     With M the median of the lengths |x_i|, over a random share of the coordinates:
@@ -65,10 +64,6 @@ class SignGuard(Settings):
         """Refuse n < 2 f + 1."""
         enough("signguard", n, self.byzantine, slope=2, offset=1)
 
-    def init(self, layout: Layout) -> Memory:
-        """No round played."""
-        return {"round": torch.zeros((), dtype=torch.int64)}
-
     def __call__(self, updates: Updates, memory: Memory) -> Aggregate:
         """Aggregate one round."""
         n, rows = len(updates), updates.deltas
@@ -83,9 +78,8 @@ class SignGuard(Settings):
                 f"signguard refuses this round of n = {n} uploads: {usual.sum()} are of usual length, {alike.sum()} of "
                 "usual signs, and none is both"
             )
-        shares = kept / kept.sum()
-        step = weighted_sum(rows, torch.from_numpy(shares * clip_factors(norms, middle)))
-        return Aggregate(step, {"round": memory["round"] + 1}, torch.from_numpy(shares).to(rows))
+        step, shares = shortened_mean(rows, norms, middle, kept)
+        return Aggregate(step, {"round": memory["round"] + 1}, shares)
 
     def _alike(self, updates: Updates, rng: Generator) -> NDArray[np.bool_]:
         """(n,) whether a client is in the largest cluster of sign statistics."""

@@ -108,6 +108,13 @@ def test_updates_of_zeros_are_followed() -> None:
     assert apply(SignGuard(), updates(np.zeros((4, 3)))).step.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("positive", range(12))
+def test_who_all_have_the_same_signs_are_one_cluster(positive: int) -> None:
+    # Elevenths are rounded: between equal statistics, scikit-learn may measure a distance of 1e-8.
+    rows = np.tile(np.where(np.arange(11) < positive, 1.0, -1.0), (20, 1))
+    assert kept(SignGuard(coordinates=1.0), rows) == list(range(20))
+
+
 def test_refuses_half_byzantine() -> None:
     with pytest.raises(Refused) as refusal:
         SignGuard(byzantine=2).require(4)
