@@ -24,7 +24,8 @@ class Mimic(Malicious):
         victim: place of the copied client among the honest updates of the round, in order of their ids; when left out,
             the one furthest out along the direction in which the honest updates vary most.
     Knowledge: "honest".
-    Refuses: a round without honest clients, or with fewer than ``victim`` + 1.
+    Refuses: a round without honest clients, or with fewer than ``victim`` + 1. Where sampling or lost uploads leave a
+        round fewer, the adversary does not strike in it; nobody else is copied instead.
     Cost: O(h^2 d).
     Source: Karimireddy, He, Jaggi, ICLR 2022, Sec. 4 and App. B.
     Differs from: the paper, which learns the direction over the first rounds and then keeps it; ours is each round's.
@@ -42,7 +43,7 @@ class Mimic(Malicious):
     def __call__(self, view: View, rng: Generator) -> Tensor:
         """(f, d), the same row for all."""
         honest = view.seen
-        victim = _furthest(honest) if self.victim is None else min(self.victim, len(honest) - 1)
+        victim = _furthest(honest) if self.victim is None else self.victim
         return honest[victim].expand_as(view.own).clone()
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from views import rng, steady, view
+from views import refusal_of, rng, steady, view
 
 from clients.mimic import Mimic
-from fedsim.domain import Refused, Updates
+from fedsim.domain import Updates
 from strategies import Mean
 
 
@@ -49,6 +49,11 @@ def test_gives_its_victim_more_say_and_no_test_for_outliers_a_hold():
     torch.testing.assert_close(mean, 0.7 * honest.mean(dim=0) + 0.3 * honest[2])
 
 
+def test_copies_nobody_in_place_of_a_victim_that_is_not_there():
+    with pytest.raises(IndexError):
+        Mimic(victim=3)(view([[9]], [[1], [2], [3]]), rng())
+
+
 @pytest.mark.parametrize(
     ("attack", "n", "f", "sentence"),
     [
@@ -57,9 +62,7 @@ def test_gives_its_victim_more_say_and_no_test_for_outliers_a_hold():
     ],
 )
 def test_refuses(attack, n, f, sentence):
-    with pytest.raises(Refused) as refusal:
-        attack.require(n, f, "honest")
-    assert str(refusal.value) == sentence
+    assert refusal_of(attack, n, f, "honest") == sentence
 
 
 def test_accepts_up_to_its_limits():

@@ -8,6 +8,7 @@ from clients.adversary import Adversary, Schedule, Stealth
 from clients.alie import ALittleIsEnough
 from clients.ipm import InnerProductManipulation
 from clients.label_flip import LabelFlip
+from clients.mimic import Mimic
 from fedsim.engine.round import play_round
 
 ROWS = [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0]]
@@ -102,6 +103,14 @@ def test_attacks_of_the_table_hold_back_where_they_refuse(attack, attackers):
     assert not played.struck
     assert played.skipped is None
     assert rule.seen[0].deltas.tolist() == ROWS
+
+
+def test_holds_back_where_the_upload_that_it_would_copy_did_not_come():
+    """Client 2 is the second honest one, and absent."""
+    rows = {0: [1.0, 0.0], 1: [2.0, 0.0], 3: [4.0, 0.0]}
+    *_, played, rule = played_by(Mimic(victim=1), rows=rows, knowledge="honest")
+    assert not played.struck
+    assert rule.seen[0].deltas.tolist() == list(rows.values())
 
 
 def test_stealth_blends_what_is_sent():
