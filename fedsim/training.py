@@ -87,9 +87,10 @@ def train_client(
             losses.append(loss.detach())
             if training.algorithm == "fedavg":
                 optimizer.step()
-    model.change_since(params, upload)
     if training.algorithm == "fedsgd":
-        torch.neg(model.gradient(), out=upload[: model.layout.weights])
+        model.descent(params, upload)
+    else:
+        model.change_since(params, upload)
     return upload, float(torch.stack(losses).mean()) if losses else float("nan")
 
 

@@ -72,6 +72,10 @@ def anything(size: int) -> Tensor:
     return vector
 
 
+def gradient_of(flat: FlatModule) -> Tensor:
+    return -flat.descent(flat.params, torch.empty(flat.layout.size))[: flat.layout.weights]
+
+
 @EVERY
 def test_binding_changes_no_value(name: str) -> None:
     expected, flat = plain(name), FlatModule(plain(name))
@@ -149,22 +153,22 @@ def test_the_gradient_is_autograds(name: str) -> None:
         flat.module(batch(name)).square().sum().backward()
         expected(batch(name)).square().sum().backward()
         gradients = [torch.zeros_like(it) if it.grad is None else it.grad for it in expected.parameters()]
-        found = flat.gradient()
+        found = gradient_of(flat)
         assert found.shape == (flat.layout.weights,)
         torch.testing.assert_close(found, torch.cat([it.flatten() for it in gradients]), rtol=1e-4, atol=1e-4 * passes)
         assert found.abs().max() > 0.1
     flat.forget_gradient()
-    assert not flat.gradient().any()
+    assert not gradient_of(flat).any()
     flat.module(batch(name)).sum().backward()
-    assert flat.gradient().any()
+    assert gradient_of(flat).any()
 
 
 def test_a_layer_nobody_calls_has_a_gradient_of_zero() -> None:
     flat = FlatModule(plain("nested"))
     flat.module(batch("nested")).sum().backward()
     parts = dict(zip(flat.layout.names, flat.layout.slices, strict=True))
-    assert not flat.gradient()[parts["idle.weight"]].any()
-    assert flat.gradient()[parts["block.0.weight"]].all()
+    assert not gradient_of(flat)[parts["idle.weight"]].any()
+    assert gradient_of(flat)[parts["block.0.weight"]].all()
 
 
 @pytest.mark.parametrize("name", ["nested", "normalised"])
@@ -186,3 +190,24 @@ def test_filters_lie_channels_last() -> None:
     assert len(filters) == 2
     assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in filters)
     assert not flat.normalises
+
+
+@EVERY
+def test_descent_tells_the_buffers_change_too(name: str) -> None:
+    flat = FlatModule(plain(name))
+    before, d = flat.params, flat.layout.weights
+    flat.module.train()
+    flat.module(batch(name)).square().sum().backward()
+    found = flat.descent(before, torch.full_like(before, 7))
+    assert torch.equal(found[d:], flat.memory[d:] - before[d:])
+    assert bool(found[d:].any()) == flat.normalises
+
+
+def test_wide_filters_of_many_channels_stay_in_the_usual_order() -> None:
+    def memory_of(*convolutions: torch.nn.Conv2d) -> list[bool]:
+        flat = FlatModule(torch.nn.Sequential(*convolutions))
+        return [bool(it.is_contiguous()) for it in flat.tensors if it.dim() == 4]
+
+    thin, wide, narrow = torch.nn.Conv2d(2, 6, 5), torch.nn.Conv2d(6, 64, 5), torch.nn.Conv2d(6, 64, 3)
+    assert memory_of(thin, narrow) == [False, False]
+    assert memory_of(thin, wide) == [True, True]

@@ -17,7 +17,6 @@ from fedsim.engine.grid import GridCarrier
 from fedsim.engine.round import World
 
 
-
 @dataclass(frozen=True)
 class Experiment:
     """A configuration come to life; ``state`` is that before the first round."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from fedsim.objectives.objective import Objective
 
 
-
 @dataclass(frozen=True)
 class Federation:
     """The clients of a configuration with their data, and the test set.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from clients.adversary import Adversary, Schedule, Stealth
 from clients.none import NoAttack
 from fedsim.build.tables import made, seeded
@@ -11,7 +9,6 @@ from fedsim.config import AttackSection, Config, to_toml
 from fedsim.domain import KNOWLEDGE, Aggregator, Attack, Mistake, Refused
 from fedsim.seeds import stream
 from fedsim.server import root_samples
-
 
 
 def check(config: Config) -> list[str]:
