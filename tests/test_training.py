@@ -14,7 +14,7 @@ from fedsim.config import TrainingSection
 from fedsim.domain import Dataset
 from fedsim.objectives.erm import Erm
 from fedsim.seeds import stream, torch_stream
-from fedsim.training import batches, evaluate, train_client
+from fedsim.training import Descent, batches, evaluate, optimizer_for, train_client
 from fedsim.vectors import FlatModule
 
 steady = settings(deadline=None, derandomize=True, max_examples=80)
@@ -245,3 +245,26 @@ def test_evaluates_as_a_plain_computation_in_evaluation_mode(batch_size):
     assert found.accuracy == pytest.approx(right.mean())
     assert found.confidence == pytest.approx(chances[np.arange(23), labels].mean(), rel=1e-5)
     assert found.by_class == pytest.approx([right[labels == label].mean() for label in range(data.classes)])
+
+
+def test_plain_descent_gives_the_bytes_of_torchs_sgd():
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in ((3, 4), (4,), (2,))]
+    ours, theirs = ([it.clone().requires_grad_() for it in start] for _ in range(2))
+    for tensors, optimizer in ((ours, Descent(ours, 0.3)), (theirs, torch.optim.SGD(theirs, lr=0.3))):
+        for _ in range(3):
+            optimizer.zero_grad()
+            # The last tensor takes no part, and stays.
+            (tensors[0] @ tensors[1]).square().sum().backward()
+            optimizer.step()
+    assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
+    assert not torch.equal(ours[0], start[0])
+    assert torch.equal(ours[2], start[2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [({}, Descent), ({"momentum": 0.9}, torch.optim.SGD), ({"weight_decay": 0.1}, torch.optim.SGD)],
+)
+def test_only_plain_sgd_does_without_torchs(changes, kind):
+    assert type(optimizer_for([torch.zeros(1)], TrainingSection(**settings))) is kind

@@ -19,7 +19,7 @@ from fedsim.domain import Layout, Shards
 from fedsim.engine.copies import Copies
 from fedsim.objectives.objective import PerSample
 from fedsim.seeds import stream
-from fedsim.training import batches, optimizer_for
+from fedsim.training import Descent, batches, optimizer_for
 
 ENTRIES = {"cpu": 1 << 19, "cuda": 1 << 28}
 """Numbers, of weights and inputs, that a block of copies may have: on a CPU, what its caches hold."""
@@ -140,8 +140,9 @@ class SideBySide:
             mean.sum().backward()  # type: ignore[no-untyped-call]
             losses[:active, step] = mean.detach()
             optimizer.step()
-        # One by one, as the loop takes them: a mean over a row of a matrix may round otherwise.
         steps = [sum(active > place for active in plan.active) for place in range(k)]
+        if min(steps) == len(plan.active):
+            return own.sub_(params), losses.mean(dim=1)
         means = torch.stack([own_losses[:count].mean() for own_losses, count in zip(losses, steps, strict=True)])
         return own.sub_(params), means
 
@@ -170,7 +171,7 @@ class SideBySide:
         return each.mean(dim=1) if plan.shares is None else (each * plan.shares[step, :active]).sum(dim=1)
 
 
-def _narrowed(optimizer: torch.optim.Optimizer, active: int) -> list[Tensor]:
+def _narrowed(optimizer: torch.optim.Optimizer | Descent, active: int) -> list[Tensor]:
     """The first ``active`` copies of what ``optimizer`` trains; from here on it trains only these."""
     group = optimizer.param_groups[0]
     tensors: list[Tensor] = []
