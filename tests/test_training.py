@@ -267,4 +267,4 @@ def test_plain_descent_gives_the_bytes_of_torchs_sgd():
     [({}, Descent), ({"momentum": 0.9}, torch.optim.SGD), ({"weight_decay": 0.1}, torch.optim.SGD)],
 )
 def test_only_plain_sgd_does_without_torchs(changes, kind):
-    assert type(optimizer_for([torch.zeros(1)], TrainingSection(**settings))) is kind
+    assert type(optimizer_for([torch.zeros(1)], TrainingSection(**changes))) is kind
