@@ -21,12 +21,14 @@ class Schedule:
         start, stop: first and last round, from 1; no last one when ``stop`` is None.
         every: strike in each ``every``-th round from ``start``.
         probability: of striking in such a round, drawn anew each time.
+        late: whether to strike in a round's last uploads only, and be honest in those that a rule watches before.
     """
 
     start: int = 1
     stop: int | None = None
     every: int = 1
     probability: float = 1.0
+    late: bool = False
 
     def strikes(self, round: int, seed: int) -> bool:
         """Whether the adversary strikes in ``round``."""

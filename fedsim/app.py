@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedsim.build import TABLES, Federation, federation, rule_shown
@@ -23,9 +23,10 @@ from fedsim.config.reading import read_text
 from fedsim.domain import Mistake
 from fedsim.engine.collusion import ACTION, seen
 from fedsim.engine.exchange import ONCE
+from fedsim.engine.grid import rows_record
 from fedsim.lazy import torch
 from fedsim.tables import Table, fields
-from fedsim.transport import decode, encode
+from fedsim.transport import decode
 
 
 def _client_app(trusted: bool) -> ClientApp:
@@ -77,13 +78,21 @@ class Node:
         carrier, round = self.federation.carrier, order["round"]
         theta = decode(content.array_records["arrays"]["theta"], carrier.model.layout.size)
         params = torch.from_numpy(theta.copy()).to(carrier.model.memory.device)
-        uploads = carrier.train([self.client], params, round, poisoned=order["poisoned"])
+        starts = None
+        if "start" in content.array_records:
+            start = decode(content.array_records["start"]["theta"], carrier.model.layout.size)
+            starts = torch.from_numpy(start.copy()).to(params)[None, :]
+        uploads = carrier.train([self.client], params, round, order["poisoned"], starts)
+        moments = [*uploads.lookahead, uploads.rows]
         if self.malicious:
             last = self._last(params[: carrier.model.layout.weights], round)
-            uploads, _ = self.federation.forger.strike(uploads, params, round, order["chosen"], {}, last)
+            turn = self.federation.forger.turn(uploads, params, round, order["chosen"], last, starts)
+            moments = [turn.ahead(moment, {}).rows for moment in range(len(uploads.lookahead))]
+            moments.append(turn.sent({}).rows)
+        *ahead, rows = moments
         return RecordDict(
             {
-                "arrays": ArrayRecord({"theta": encode(uploads.rows[0].cpu().numpy())}),
+                "arrays": rows_record([rows[0], *(early[0] for early in ahead)]),
                 "metrics": MetricRecord({"examples": int(uploads.examples[0]), "loss": float(uploads.losses[0])}),
             }
         )
@@ -97,11 +106,12 @@ class Node:
 
     def forge(self, content: RecordDict) -> RecordDict:
         """The reply to what the adversary is shown: the row (d,) that this client uploads."""
-        attackers, forger = self._order(content)["attackers"], self.federation.forger
+        order, forger = self._order(content), self.federation.forger
+        attackers = order["attackers"]
         if self.malicious or self.client not in forger.adversary.clients:
             raise Mistake(f"client {self.client} takes no part in the server's attack")
-        row = forger.craft(seen(content, forger))[attackers.index(self.client)]
-        return RecordDict({"arrays": ArrayRecord({"theta": encode(row.cpu().numpy())})})
+        row = forger.craft(seen(content, forger), *json.loads(order["draws"]))[attackers.index(self.client)]
+        return RecordDict({"arrays": rows_record([row])})
 
     def _order(self, content: RecordDict) -> dict[str, Any]:
         order: dict[str, Any] = dict(content.config_records["order"])

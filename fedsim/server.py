@@ -6,7 +6,19 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedsim.config import ServerSection
-from fedsim.domain import Aggregate, Aggregator, Drop, Layout, Mistake, Refused, ServerState, Updates, Uploads
+from fedsim.domain import (
+    Aggregate,
+    Aggregator,
+    Drop,
+    Layout,
+    Memory,
+    Mistake,
+    Observer,
+    Refused,
+    ServerState,
+    Updates,
+    Uploads,
+)
 from fedsim.lazy import torch
 
 if TYPE_CHECKING:
@@ -56,6 +68,18 @@ def settle(
     return Settled(replace(after, round=state.round + 1), updates, aggregate, dropped, skipped)
 
 
+def observe(state: ServerState, uploads: Uploads, rule: Aggregator, layout: Layout, server: ServerSection) -> Memory:
+    """What the rule remembers after lookahead uploads; the same as before where it does not watch."""
+    if not isinstance(rule, Observer) or len(uploads.clients) == 0:
+        return state.memory
+    d = layout.weights
+    updates = Updates(uploads.rows[:, :d], weights_of(uploads, server), uploads.clients, params=state.params[:d])
+    try:
+        return rule.observe(updates, state.memory)
+    except Refused:
+        return state.memory  # The round's end will say why.
+
+
 def root_samples(rule: Any) -> int:
     """How many samples of the server's own a rule wants, or one inside it; 0 for most."""
     inside = [getattr(rule, field.name) for field in fields(rule)] if is_dataclass(rule) else []
@@ -103,12 +127,15 @@ def sanitize(uploads: Uploads, layout: Layout, server: ServerSection) -> tuple[U
         Drop(client, "malformed" if good else "non-finite")
         for client, good in zip(uploads.clients[~usable].tolist(), finite[~usable].tolist(), strict=True)
     )
-    weights = torch.ones(len(kept.clients))
-    if server.weighting == "examples":
-        claimed = kept.examples if server.weight_cap is None else kept.examples.clamp(max=server.weight_cap)
-        weights = claimed.float()
-    weights = weights.to(kept.rows.device)
-    return Updates(kept.rows[:, :d], weights, kept.clients), kept.rows[:, d:], dropped
+    return Updates(kept.rows[:, :d], weights_of(kept, server), kept.clients), kept.rows[:, d:], dropped
+
+
+def weights_of(uploads: Uploads, server: ServerSection) -> Tensor:
+    """(n,) each upload's say in rules that weigh them."""
+    if server.weighting == "equal":
+        return torch.ones(len(uploads.clients), device=uploads.rows.device)
+    claimed = uploads.examples if server.weight_cap is None else uploads.examples.clamp(max=server.weight_cap)
+    return claimed.float().to(uploads.rows.device)
 
 
 def server_step(state: ServerState, aggregate: Aggregate, server: ServerSection) -> ServerState:

@@ -41,13 +41,22 @@ def batches(samples: int, training: TrainingSection, rng: Generator) -> Iterator
         start += size
 
 
+def lookaheads(training: TrainingSection) -> tuple[int, ...]:
+    """After which local steps, counted from 1, there is a lookahead upload."""
+    every = training.lookahead_every or 0
+    return tuple(range(every, training.steps or 1, every)) if every and training.epochs is None else ()
+
+
 def paced(training: TrainingSection, pace: int) -> TrainingSection:
-    """The same work, ``pace`` times as long; fedsgd's one gradient stays one."""
+    """The same work, ``pace`` times as long, with as many lookahead uploads; fedsgd's one gradient stays one."""
     if pace == 1 or training.algorithm == "fedsgd":
         return training
     if training.epochs is not None:
         return training.model_copy(update={"epochs": pace * training.epochs})
-    return training.model_copy(update={"steps": pace * (training.steps or 1)})
+    longer = {"steps": pace * (training.steps or 1)}
+    if training.lookahead_every is not None:
+        longer["lookahead_every"] = pace * training.lookahead_every
+    return training.model_copy(update=longer)
 
 
 def train_client(
@@ -59,6 +68,8 @@ def train_client(
     seed: int,
     *path: int | str,
     out: Tensor | None = None,
+    start: Tensor | None = None,
+    watched: Sequence[Tensor] = (),
 ) -> tuple[Tensor, float]:
     """Train one client from ``params`` (size,) and return its upload (size,), in ``out``, and its mean training loss.
 
@@ -66,27 +77,35 @@ def train_client(
     it is their change in both. ``model`` is scratch space. Every draw comes from the stream named by ``path``. A client
     keeps no optimiser state between rounds; one without samples uploads zeros. A net with BatchNorm passes over batches
     of one sample, which have no spread to normalise by.
+
+    Another ``start`` (size,) changes where training begins, not what the upload is measured from. Lookahead uploads are
+    written into ``watched``, a (size,) for each of ``lookaheads``.
     """
     upload = torch.empty_like(params) if out is None else out
+    start = params if start is None else start
     if len(data) == 0:
-        return upload.zero_(), float("nan")
-    model.load(params)
+        for early in watched:
+            torch.sub(start, params, out=early)
+        return torch.sub(start, params, out=upload), float("nan")
+    model.load(start)
     model.module.train()
     optimizer = optimizer_for(model.tensors, training)
     losses: list[Tensor] = []
     rng = stream(seed, *path, "batches")
+    ahead = dict(zip(lookaheads(training), watched, strict=True)) if watched else {}
     model.forget_gradient()
     with torch_stream(seed, *path, "noise"):
-        for indices in batches(len(data), training, rng):
-            if len(indices) == 1 and model.normalises:
-                continue
-            batch = data.batch(indices)
-            model.forget_gradient()
-            loss = objective.loss(model.module, batch.inputs, batch.labels)
-            loss.backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
-            if training.algorithm == "fedavg":
-                optimizer.step()
+        for step, indices in enumerate(batches(len(data), training, rng), start=1):
+            if len(indices) > 1 or not model.normalises:
+                batch = data.batch(indices)
+                model.forget_gradient()
+                loss = objective.loss(model.module, batch.inputs, batch.labels)
+                loss.backward()  # type: ignore[no-untyped-call]
+                losses.append(loss.detach())
+                if training.algorithm == "fedavg":
+                    optimizer.step()
+            if step in ahead:
+                model.change_since(params, ahead[step])
     if training.algorithm == "fedsgd":
         model.descent(params, upload)
     else:

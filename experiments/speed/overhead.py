@@ -46,9 +46,16 @@ class TimedCarrier:
     inner: Carrier
     watch: Stopwatch
 
-    def train(self, clients: Sequence[int], params: Tensor, round: int, poisoned: bool = False) -> Uploads:
+    def train(
+        self,
+        clients: Sequence[int],
+        params: Tensor,
+        round: int,
+        poisoned: bool = False,
+        starts: Tensor | None = None,
+    ) -> Uploads:
         """The same."""
-        found: Uploads = self.watch.run(lambda: self.inner.train(clients, params, round, poisoned))
+        found: Uploads = self.watch.run(lambda: self.inner.train(clients, params, round, poisoned, starts))
         return found
 
 

@@ -6,20 +6,30 @@ from clients.adversary import Adversary, Schedule, Stealth
 from clients.none import NoAttack
 from fedsim.build.tables import made, seeded
 from fedsim.config import AttackSection, Config, to_toml
-from fedsim.domain import KNOWLEDGE, Aggregator, Attack, Mistake, Refused
+from fedsim.domain import KNOWLEDGE, Aggregator, Attack, Mistake, Observer, Refused
 from fedsim.seeds import stream
 from fedsim.server import root_samples
+from fedsim.training import lookaheads
 
 
 def check(config: Config) -> list[str]:
     """Refuse what cannot hold together and can be told without loading data; return what the user should know."""
-    rule_of(config)
+    rule = rule_of(config)
     adversary = adversary_of(config)
     section, notes = config.attack, []
     if section.start > config.rounds:
         raise Mistake(f"attack.start: round {section.start} never comes; the run has {config.rounds} rounds")
     if not adversary.clients and not isinstance(adversary.attack, NoAttack):
         notes.append(f"attack.clients is 0: nobody attacks with {section.name}")
+    watches, several = isinstance(rule, Observer), bool(lookaheads(watched(config, rule).training))
+    if config.training.lookahead_every and not watches:
+        notes.append(f"training.lookahead_every: {config.strategy.name} watches no lookahead uploads; none are made")
+    if watches and not several and config.training.lookahead_every != 0:
+        notes.append(
+            f"{config.strategy.name} sees one upload a round: for lookahead uploads set training.steps above 1"
+        )
+    if section.late and not several:
+        notes.append("attack.late changes nothing: there are no lookahead uploads")
     remark = getattr(adversary.attack, "remark", None)
     if adversary.clients and remark is not None:
         chosen, count = config.clients.chosen, config.clients.count
@@ -60,9 +70,16 @@ def adversary_of(config: Config) -> Adversary:
         attack=attack,
         clients=ids,
         knowledge=section.knowledge,
-        schedule=Schedule(section.start, section.stop, section.every, section.probability),
+        schedule=Schedule(section.start, section.stop, section.every, section.probability, section.late),
         stealth=Stealth(section.stealth, section.stealth_final, config.rounds),
     )
+
+
+def watched(config: Config, rule: Aggregator) -> Config:
+    """The configuration with the lookahead uploads that ``rule`` is to see: none where it does not watch."""
+    training = config.training
+    every = (1 if training.lookahead_every is None else training.lookahead_every) if isinstance(rule, Observer) else 0
+    return config.model_copy(update={"training": training.model_copy(update={"lookahead_every": every})})
 
 
 def client_settings(config: Config) -> str:

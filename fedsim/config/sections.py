@@ -69,6 +69,15 @@ class TrainingSection(Section):
     learning_rate: Positive = Field(0.1, description="of the local optimiser; fedsgd does not use it")
     momentum: Momentum = Field(0.0, description="of sgd")
     weight_decay: NonNegative = Field(0.0, description="of the local optimiser, as torch.optim defines it")
+    lookahead_every: Count | None = Field(
+        None,
+        description="for rules that watch: upload after each so many-th step, too; 0 never, each step if left out",
+    )
+    moving_rate: Annotated[float, Gt(0), Le(1)] = Field(
+        1.0,
+        description="how far each client moves from what it last trained to the server's model before it trains again; "
+        "1 takes over the server's",
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -80,6 +89,14 @@ class TrainingSection(Section):
             raise ValueError("fedsgd uploads the bare gradient: leave out optimizer, momentum and weight_decay")
         if self.optimizer == "adam" and self.momentum:
             raise ValueError("momentum belongs to sgd; adam has its own")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_to_look_at(self) -> Self:
+        if self.lookahead_every and self.epochs is not None:
+            raise ValueError("lookahead_every counts steps: set steps, not epochs")
+        if self.algorithm == "fedsgd" and self.moving_rate != 1:
+            raise ValueError('moving_rate belongs to clients that train: set algorithm = "fedavg", or leave it out')
         return self
 
 
@@ -119,6 +136,7 @@ class AttackSection(Entry):
     stop: PositiveCount | None = Field(None, description="last round of the attack; the run's last when left out")
     every: PositiveCount = Field(1, description="strike in each every-th round from start")
     probability: Share = Field(1.0, description="of striking in such a round")
+    late: bool = Field(False, description="strike in a round's last uploads only, and be honest in its lookahead")
 
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> Self:

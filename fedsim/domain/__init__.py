@@ -2,7 +2,7 @@
 
 from fedsim.domain.basics import Count, Layout, Mistake, NonNegative, Positive, PositiveCount, Refused, Share
 from fedsim.domain.rounds import Drop, Measure, Round, ServerState, Uploads
-from fedsim.domain.rules import Aggregate, Aggregator, Memory, Updates
+from fedsim.domain.rules import Aggregate, Aggregator, Memory, Observer, Updates
 from fedsim.domain.samples import Dataset, Part, Shards
 from fedsim.domain.threat import KNOWLEDGE, Attack, Knowledge, Poison, Targeted, View
 
@@ -20,6 +20,7 @@ __all__ = [
     "Memory",
     "Mistake",
     "NonNegative",
+    "Observer",
     "Part",
     "Poison",
     "Positive",

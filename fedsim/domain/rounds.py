@@ -32,6 +32,7 @@ class Uploads:
         examples: (n,) int64, samples each client says it holds.
         losses: (n,) float32, each client's mean training loss.
         clients: (n,) int64, ascending.
+        lookahead: rows (n, size) of the same clients at earlier local steps, in order; for rules that watch.
     """
 
     rows: Tensor
@@ -39,6 +40,7 @@ class Uploads:
     losses: Tensor
     clients: Tensor
     dropped: tuple[Drop, ...] = ()
+    lookahead: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class ServerState:
         memory: the rule's.
         momentum: (d,) the server optimiser's velocity.
         skipped: rounds skipped in a row until now.
+        kept: (clients, size) what each client last trained its model to; None where clients take over the server's.
     """
 
     round: int
@@ -58,6 +61,7 @@ class ServerState:
     memory: Memory
     momentum: Tensor
     skipped: int = 0
+    kept: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -70,3 +70,12 @@ class Aggregator(Protocol):
     def __call__(self, updates: Updates, memory: Memory) -> Aggregate:
         """Aggregate one round; calls ``require(len(updates))`` first and leaves its inputs untouched."""
         ...
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """A rule that also watches what clients upload between the rounds' ends."""
+
+    def observe(self, updates: Updates, memory: Memory) -> Memory:
+        """The memory after a lookahead upload, which moves nothing; rows in it may hold what is not finite."""
+        ...

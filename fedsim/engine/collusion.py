@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fedsim.domain import Drop, View
 from fedsim.engine.exchange import ONCE, unforeseeable
 from fedsim.engine.forging import Forger
-from fedsim.engine.grid import GridCarrier, theta_of
+from fedsim.engine.grid import GridCarrier, rows_of
 from fedsim.lazy import torch
 from fedsim.transport import decode, encode
 
@@ -35,8 +36,13 @@ class GridAccomplices:
 
     carrier: GridCarrier
 
-    def craft(self, view: View, clients: Sequence[int]) -> tuple[Mapping[int, Tensor], tuple[Drop, ...]]:
-        """What each client (those of ``view.own``) makes of the view for itself (d,); and those who made nothing."""
+    def craft(
+        self, view: View, clients: Sequence[int], *path: int | str
+    ) -> tuple[Mapping[int, Tensor], tuple[Drop, ...]]:
+        """What each client (those of ``view.own``) makes of the view for itself (d,); and those who made nothing.
+
+        ``path`` names a lookahead's draws.
+        """
         from flwr.app import ConfigRecord, MessageType, RecordDict
 
         shown, contents = _shown(view), {}
@@ -48,12 +54,14 @@ class GridAccomplices:
                     "round": view.round,
                     "chosen": view.n,
                     "attackers": list(clients),
+                    "draws": json.dumps(path),
                     ONCE: unforeseeable(),
                 }
             )
             contents[client] = RecordDict({"order": order, **shown})
         kind = f"{MessageType.QUERY}.{ACTION}"
-        return self.carrier.ask(kind, contents, view.round, partial(theta_of, size=len(view.params)))
+        found, lost = self.carrier.ask(kind, contents, view.round, partial(rows_of, size=len(view.params)))
+        return {client: row for client, (row,) in found.items()}, lost
 
 
 def _shown(view: View) -> dict[str, ArrayRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from clients.adversary import Adversary
@@ -18,16 +18,31 @@ if TYPE_CHECKING:
 class Carrier(Protocol):
     """Whoever trains clients; it knows nothing of rules or attacks."""
 
-    def train(self, clients: Sequence[int], params: Tensor, round: int, poisoned: bool = False) -> Uploads:
-        """The work of ``clients`` (ascending ids) from ``params`` (size,), on their poisoned samples if asked."""
+    def train(
+        self,
+        clients: Sequence[int],
+        params: Tensor,
+        round: int,
+        poisoned: bool = False,
+        starts: Tensor | None = None,
+    ) -> Uploads:
+        """The work of ``clients`` (ascending ids) from ``params`` (size,), on their poisoned samples if asked.
+
+        From ``starts`` (n, size), if given; the uploads are measured from ``params`` all the same.
+        """
         ...
 
 
 class Accomplices(Protocol):
     """Malicious clients that craft their uploads themselves."""
 
-    def craft(self, view: View, clients: Sequence[int]) -> tuple[Mapping[int, Tensor], tuple[Drop, ...]]:
-        """What each client (those of ``view.own``) makes of the view for itself (d,); and those who made nothing."""
+    def craft(
+        self, view: View, clients: Sequence[int], *path: int | str
+    ) -> tuple[Mapping[int, Tensor], tuple[Drop, ...]]:
+        """What each client (those of ``view.own``) makes of the view for itself (d,); and those who made nothing.
+
+        ``path`` names a lookahead's draws.
+        """
         ...
 
 
@@ -51,44 +66,41 @@ class Forger:
     seed: int
     accomplices: Accomplices | None = None
 
-    def strike(
+    def turn(
         self,
         honest: Uploads,
         params: Tensor,
         round: int,
         chosen: int,
-        memory: Memory,
         last: Tensor | None = None,
-    ) -> tuple[Uploads, bool]:
-        """The uploads of a round with the adversary's rows replaced, in place, and whether it struck.
+        starts: Tensor | None = None,
+    ) -> Turn:
+        """What the adversary does in a round whose ``chosen`` clients came to these uploads from ``params`` (size,).
 
-        Attacks craft weights; the malicious clients' buffers stay what they honestly were. An attack that its own paper
-        rules out for this round's numbers of clients does not strike in it. An accomplice that crafts nothing uploads
-        nothing.
+        An attack that its own paper rules out for this round's numbers of clients does not strike in it.
         """
-        adversary = self.adversary
-        own = torch.tensor([client in adversary.clients for client in honest.clients.tolist()], dtype=torch.bool)
+        idle = Turn(self, honest, params, round, chosen, last)
+        own = idle.own
         f = int(own.sum())
-        if f == 0 or not adversary.schedule.strikes(round, self.seed):
-            return honest, False
+        if f == 0 or not self.adversary.schedule.strikes(round, self.seed):
+            return idle
         # Honest clients whose uploads did not come are not there to be seen.
-        n = chosen if adversary.knowledge == "own" else len(honest.clients)
+        n = chosen if self.adversary.knowledge == "own" else len(honest.clients)
         try:
-            adversary.attack.require(n, f, adversary.knowledge)
+            self.adversary.attack.require(n, f, self.adversary.knowledge)
         except Refused:
-            return honest, False
-        view = self._view(honest, own, params, round, chosen, memory, last)
-        if view is None:
-            return honest, False
+            return idle
+        if not isinstance(self.adversary.attack, Poison):
+            return replace(idle, strikes=True)
         ids = honest.clients[own].tolist()
-        if self.accomplices is None:
-            return _replaced(honest, dict(zip(ids, self.craft(view), strict=True))), True
-        crafted, lost = self.accomplices.craft(view, ids)
-        return _replaced(_without(honest, lost), crafted), bool(crafted)
+        poisoned = self.carrier.train(ids, params, round, True, None if starts is None else starts[own])
+        # One whose poisoned work is not had keeps all from striking: they go by what all of them have.
+        reached = poisoned.clients.tolist() == ids and len(poisoned.lookahead) == len(honest.lookahead)
+        return replace(idle, strikes=reached, poisoned=poisoned if reached else None)
 
-    def craft(self, view: View) -> Tensor:
-        """(f, d) what the malicious clients upload, from what they are shown."""
-        forged = self.adversary.forge(view, stream(self.seed, "round", view.round, "attack"))
+    def craft(self, view: View, *path: int | str) -> Tensor:
+        """(f, d) what the malicious clients upload, from what they are shown; ``path`` names a lookahead's draws."""
+        forged = self.adversary.forge(view, stream(self.seed, "round", view.round, "attack", *path))
         if not isinstance(forged, torch.Tensor) or forged.shape != view.own.shape:
             shape = tuple(getattr(forged, "shape", ()))
             raise Mistake(
@@ -96,39 +108,81 @@ class Forger:
             )
         return forged
 
-    def _view(
-        self,
-        honest: Uploads,
-        own: Tensor,
-        params: Tensor,
-        round: int,
-        chosen: int,
-        memory: Memory,
-        last: Tensor | None,
-    ) -> View | None:
-        """What the attack may see; None when its poisoned clients could not be reached."""
-        d = self.layout.weights
-        ids = honest.clients[own].tolist()
-        poisoned = None
-        if isinstance(self.adversary.attack, Poison):
-            trained = self.carrier.train(ids, params, round, poisoned=True)
-            if trained.clients.tolist() != ids:
-                return None
-            poisoned = trained.rows[:, :d]
-        sees_others = self.adversary.knowledge in ("honest", "rule")
-        sees_rule = self.adversary.knowledge == "rule"
+
+@dataclass(frozen=True)
+class Turn:
+    """The adversary in one round.
+
+    Fields:
+        honest: all uploads as they honestly are.
+        params: (size,) the broadcast.
+        chosen: how many clients were asked.
+        last: (d,) how the broadcast weights have changed since the round before, where that is known.
+        strikes: whether it replaces its clients' uploads.
+        poisoned: its clients' work on poisoned data; None when the attack poisons none, or does not strike.
+    """
+
+    forger: Forger
+    honest: Uploads
+    params: Tensor
+    round: int
+    chosen: int
+    last: Tensor | None
+    strikes: bool = False
+    poisoned: Uploads | None = None
+
+    @property
+    def own(self) -> Tensor:
+        """(n,) which uploads are the adversary's clients'."""
+        malicious = self.forger.adversary.clients
+        return torch.tensor([client in malicious for client in self.honest.clients.tolist()], dtype=torch.bool)
+
+    def ahead(self, moment: int, memory: Memory) -> Uploads:
+        """What is uploaded at a lookahead, from 0, when the server remembers ``memory``."""
+        early = replace(self.honest, rows=self.honest.lookahead[moment], dropped=(), lookahead=())
+        if not self.strikes or self.forger.adversary.schedule.late:
+            return early
+        poisoned = None if self.poisoned is None else self.poisoned.lookahead[moment]
+        return self._sent(early, poisoned, memory, "lookahead", moment)
+
+    def sent(self, memory: Memory) -> Uploads:
+        """What is uploaded at the round's end, when the server remembers ``memory``, in the honest uploads' memory."""
+        if not self.strikes:
+            return self.honest
+        return self._sent(
+            replace(self.honest, lookahead=()), None if self.poisoned is None else self.poisoned.rows, memory
+        )
+
+    def _sent(self, honest: Uploads, poisoned: Tensor | None, memory: Memory, *path: int | str) -> Uploads:
+        """The uploads with the adversary's rows replaced. An accomplice that crafts nothing uploads nothing.
+
+        Attacks craft weights; the malicious clients' buffers stay what they honestly were.
+        """
+        forger = self.forger
+        view, ids = self._view(honest, poisoned, memory), honest.clients[self.own].tolist()
+        if forger.accomplices is None:
+            return _replaced(honest, dict(zip(ids, forger.craft(view, *path), strict=True)))
+        crafted, lost = forger.accomplices.craft(view, ids, *path)
+        return _replaced(_without(honest, lost), crafted)
+
+    def _view(self, honest: Uploads, poisoned: Tensor | None, memory: Memory) -> View:
+        """What the attack may see."""
+        forger, own = self.forger, self.own
+        d = forger.layout.weights
+        sees_others = forger.adversary.knowledge in ("honest", "rule")
+        sees_rule = forger.adversary.knowledge == "rule"
         return View(
-            round=round,
-            n=chosen,
-            params=params[:d].clone(),
+            round=self.round,
+            n=self.chosen,
+            params=self.params[:d].clone(),
             own=honest.rows[own, :d],
             honest=honest.rows[~own, :d] if sees_others else None,
-            rule=self.rule if sees_rule else None,
+            rule=forger.rule if sees_rule else None,
             memory={name: tensor.clone() for name, tensor in memory.items()} if sees_rule else None,
-            poisoned=poisoned,
-            layout=self.layout,
-            data=tuple(self.shards[client] for client in ids),
-            last=last,
+            poisoned=None if poisoned is None else poisoned[:, :d],
+            layout=forger.layout,
+            data=tuple(forger.shards[client] for client in honest.clients[own].tolist()),
+            last=self.last,
         )
 
 
@@ -145,7 +199,8 @@ def _without(uploads: Uploads, lost: tuple[Drop, ...]) -> Uploads:
     if not lost:
         return uploads
     kept = ~torch.isin(uploads.clients, torch.tensor([drop.client for drop in lost]))
-    return Uploads(
+    return replace(
+        uploads,
         rows=uploads.rows[kept.to(uploads.rows.device)],
         examples=uploads.examples[kept],
         losses=uploads.losses[kept],

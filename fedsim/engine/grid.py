@@ -16,7 +16,7 @@ from fedsim.lazy import torch
 from fedsim.transport import Malformed, decode, encode
 
 if TYPE_CHECKING:
-    from flwr.app import Message, RecordDict
+    from flwr.app import ArrayRecord, Message, RecordDict
     from torch import Tensor
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class GridCarrier:
         seconds: the deadline of a round.
         phases: how often clients are asked in a round. Each phase leaves those after it an equal part of the deadline,
             or one honest client that hangs would leave the adversary no time; what it does not use is theirs, too.
+        lookahead: how many lookahead rows come with each.
     """
 
     enrolment: Enrolment
@@ -45,18 +46,29 @@ class GridCarrier:
     size: int
     seconds: float
     phases: int = 1
+    lookahead: int = 0
     _began: float = field(default=0.0, init=False)
     _phase: int = field(default=0, init=False)
 
-    def train(self, clients: Sequence[int], params: Tensor, round: int, poisoned: bool = False) -> Uploads:
-        """The work of ``clients`` (ascending ids) from ``params`` (size,), on their poisoned samples if asked."""
+    def train(
+        self,
+        clients: Sequence[int],
+        params: Tensor,
+        round: int,
+        poisoned: bool = False,
+        starts: Tensor | None = None,
+    ) -> Uploads:
+        """The work of ``clients`` (ascending ids) from ``params`` (size,), on their poisoned samples if asked.
+
+        From ``starts`` (n, size), if given; the uploads are measured from ``params`` all the same.
+        """
         from flwr.app import ArrayRecord, ConfigRecord, MessageType, RecordDict
 
         if not poisoned:
             self._phase = 0
         theta = ArrayRecord({"theta": encode(params.detach().cpu().numpy())})
         contents = {}
-        for client in clients:
+        for place, client in enumerate(clients):
             order = ConfigRecord(
                 {
                     "settings": self.settings,
@@ -68,14 +80,22 @@ class GridCarrier:
                 }
             )
             contents[client] = RecordDict({"arrays": theta, "order": order})
-        found, dropped = self.ask(MessageType.TRAIN, contents, round, partial(_upload, size=self.size))
-        rows = [row for row, _, _ in found.values()]
+            if starts is not None:
+                contents[client]["start"] = ArrayRecord({"theta": encode(starts[place].cpu().numpy())})
+        read = partial(_upload, size=self.size, lookahead=self.lookahead)
+        found, dropped = self.ask(MessageType.TRAIN, contents, round, read)
+        # Each client's last row first, then those ahead of it.
+        moments = list(zip(*(rows for rows, _, _ in found.values()), strict=True)) or [()] * (1 + self.lookahead)
+        rows, *ahead = (
+            (torch.stack(rows) if rows else torch.empty(0, self.size)).to(params.device) for rows in moments
+        )
         return Uploads(
-            rows=(torch.stack(rows) if rows else torch.empty(0, self.size)).to(params.device),
+            rows=rows,
             examples=torch.tensor([examples for _, examples, _ in found.values()], dtype=torch.int64),
             losses=torch.tensor([loss for _, _, loss in found.values()], dtype=torch.float32),
             clients=torch.tensor(list(found), dtype=torch.int64),
             dropped=dropped,
+            lookahead=tuple(ahead),
         )
 
     def ask(
@@ -126,20 +146,33 @@ class GridCarrier:
         return collect(enrolment.grid, orders, left, enrolment.stop)
 
 
-def theta_of(content: RecordDict, size: int) -> Tensor:
-    """The one row (size,) of a reply. Raises Malformed for anything else."""
-    arrays = content.array_records
-    if list(arrays) != ["arrays"] or list(arrays["arrays"]) != ["theta"]:
-        raise Malformed("a reply holds one array, theta")
-    row = decode(arrays["arrays"]["theta"], size)
-    if row.dtype != "float32" or row.shape != (size,):
-        raise Malformed(f"theta is {row.dtype} of shape {row.shape}", shape=row.shape != (size,))
-    return torch.from_numpy(row.copy())
+def rows_record(rows: Sequence[Tensor]) -> ArrayRecord:
+    """A client's row (size,) and the lookahead rows after it, as they travel."""
+    from flwr.app import ArrayRecord
+
+    named = zip(_names(len(rows) - 1), rows, strict=True)
+    return ArrayRecord({name: encode(row.detach().cpu().numpy()) for name, row in named})
 
 
-def _upload(content: RecordDict, size: int) -> tuple[Tensor, int, float]:
-    """A client's row (size,), its count of examples and its loss. Raises Malformed for anything else."""
-    row, metrics = theta_of(content, size), content.metric_records
+def rows_of(content: RecordDict, size: int, lookahead: int = 0) -> list[Tensor]:
+    """A reply's row (size,) and the lookahead rows after it. Raises Malformed for anything else."""
+    arrays, names = content.array_records, _names(lookahead)
+    if list(arrays) != ["arrays"] or list(arrays["arrays"]) != names:
+        raise Malformed(f"a reply holds {', '.join(names)} and no other array")
+    rows = [decode(arrays["arrays"][name], size) for name in names]
+    for name, row in zip(names, rows, strict=True):
+        if row.dtype != "float32" or row.shape != (size,):
+            raise Malformed(f"{name} is {row.dtype} of shape {row.shape}", shape=row.shape != (size,))
+    return [torch.from_numpy(row.copy()) for row in rows]
+
+
+def _names(lookahead: int) -> list[str]:
+    return ["theta", *(f"lookahead-{number}" for number in range(1, lookahead + 1))]
+
+
+def _upload(content: RecordDict, size: int, lookahead: int) -> tuple[list[Tensor], int, float]:
+    """A client's rows (size,), its count of examples and its loss. Raises Malformed for anything else."""
+    rows, metrics = rows_of(content, size, lookahead), content.metric_records
     if list(metrics) != ["metrics"]:
         raise Malformed("a reply holds metrics")
     examples, loss = metrics["metrics"].get("examples"), metrics["metrics"].get("loss")
@@ -147,4 +180,4 @@ def _upload(content: RecordDict, size: int) -> tuple[Tensor, int, float]:
         raise Malformed(f"examples is {examples}")
     if not isinstance(loss, float):
         raise Malformed("loss is no number")
-    return row, int(examples), loss if math.isfinite(loss) else math.nan
+    return rows, int(examples), loss if math.isfinite(loss) else math.nan

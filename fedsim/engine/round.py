@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedsim.config import ServerSection
-from fedsim.domain import Aggregator, Layout, Measure, Round, ServerState
+from fedsim.domain import Aggregator, Layout, Measure, Round, ServerState, Uploads
 from fedsim.engine.forging import Carrier, Forger
 from fedsim.engine.measures import measure
 from fedsim.lazy import torch
 from fedsim.seeds import stream
-from fedsim.server import settle
+from fedsim.server import observe, settle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,7 @@ class World:
         evaluate: figures of a global model (size,) on the test set, by name.
         evaluated: whether a round's model is tested.
         root: the server's own update (size,) from a global model (size,) in a round; None where the rule wants none.
+        moving_rate: how far each client moves from its own model to the server's before it trains.
     """
 
     seed: int
@@ -41,11 +42,13 @@ class World:
     evaluate: Callable[[Tensor], Mapping[str, Measure]]
     evaluated: Callable[[int], bool]
     root: Callable[[Tensor, int], Tensor] | None = None
+    moving_rate: float = 1.0
 
     def start(self, params: Tensor) -> ServerState:
-        """The state before the first round, from the initial model (size,)."""
+        """The state before the first round, from the initial model (size,), which all clients share."""
         momentum = torch.zeros_like(params[: self.layout.weights])
-        return ServerState(0, params, self.rule.init(self.layout), momentum)
+        kept = None if self.moving_rate == 1 else params.repeat(self.clients, 1)
+        return ServerState(0, params, self.rule.init(self.layout), momentum, kept=kept)
 
     def sample(self, round: int) -> list[int]:
         """The ids of the clients chosen in ``round``, ascending."""
@@ -53,6 +56,16 @@ class World:
             return list(range(self.clients))
         rng = stream(self.seed, "round", round, "sample")
         return sorted(int(client) for client in rng.choice(self.clients, self.chosen, replace=False))
+
+    def starts(self, state: ServerState, clients: Sequence[int]) -> Tensor | None:
+        """(n, size) where these clients begin to train; None where all of them begin at the broadcast.
+
+        theta_i - moving_rate (theta_i - theta), of Algorithm 1 of Romoa. The server reckons it, who has seen what each
+        client trained its model to; the adversary's clients go on from what they honestly would have.
+        """
+        if state.kept is None:
+            return None
+        return torch.lerp(state.kept[list(clients)], state.params, self.moving_rate)
 
 
 def last_move(state: ServerState, world: World) -> Tensor | None:
@@ -66,13 +79,23 @@ def play_round(state: ServerState, world: World) -> tuple[ServerState, Round]:
     """The state after one more round, and what is written down about it."""
     number = state.round + 1
     chosen = world.sample(number)
-    honest = world.carrier.train(chosen, state.params, number)
-    sent, struck = world.forger.strike(honest, state.params, number, len(chosen), state.memory, last_move(state, world))
+    honest = world.carrier.train(chosen, state.params, number, starts=world.starts(state, chosen))
+    kept = _kept(state, honest)
+    starts = world.starts(state, honest.clients.tolist())
+    turn = world.forger.turn(honest, state.params, number, len(chosen), last_move(state, world), starts)
+    memory = state.memory
+    for moment in range(len(honest.lookahead)):
+        seen = turn.ahead(moment, memory)
+        memory = observe(replace(state, memory=memory), seen, world.rule, world.layout, world.server)
+    sent = turn.sent(memory)
     root = None if world.root is None else world.root(state.params, number)
-    settled = settle(state, sent, world.rule, world.layout, world.server, root)
-    tested = world.evaluate(settled.state.params) if world.evaluated(number) else {}
+    settled = settle(replace(state, memory=memory), sent, world.rule, world.layout, world.server, root)
+    # A skipped round is as if it had not been, for the rule, too.
+    after = replace(settled.state, kept=kept, memory=settled.state.memory if settled.aggregate else state.memory)
+    tested = world.evaluate(after.params) if world.evaluated(number) else {}
     malicious = world.forger.adversary.clients
     attackers = tuple(client for client in chosen if client in malicious)
+    struck = turn.strikes and any(client in attackers for client in sent.clients.tolist())
     record = Round(
         number=number,
         clients=tuple(chosen),
@@ -82,4 +105,13 @@ def play_round(state: ServerState, world: World) -> tuple[ServerState, Round]:
         skipped=settled.skipped,
         measures=measure(world.layout, honest, sent, settled.updates, attackers, struck, settled.aggregate, tested),
     )
-    return settled.state, record
+    return after, record
+
+
+def _kept(state: ServerState, honest: Uploads) -> Tensor | None:
+    """(clients, size) what each client last trained its model to, where they keep it."""
+    if state.kept is None:
+        return None
+    kept = state.kept.clone()
+    kept[honest.clients] = state.params + honest.rows
+    return kept

@@ -6,7 +6,7 @@ Imports torch outright: nobody needs this module before there is a model.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from fedsim.domain import Layout, Shards
 from fedsim.engine.copies import Copies
 from fedsim.objectives.objective import PerSample
 from fedsim.seeds import stream
-from fedsim.training import Descent, batches, optimizer_for
+from fedsim.training import Descent, batches, lookaheads, optimizer_for
 
 ENTRIES = {"cpu": 1 << 19, "cuda": 1 << 28}
 """Numbers, of weights and inputs, that a block of copies may have: on a CPU, what its caches hold."""
@@ -71,17 +71,25 @@ class SideBySide:
     objective: PerSample
     training: TrainingSection
 
-    @property
-    def possible(self) -> bool:
-        """Whether this training can be done so: convolutions only in a single step."""
-        return one_step(self.training) or not getattr(self.copies, "convolves", False)
+    def possible(self, alike: bool = True) -> bool:
+        """Whether this training can be done so: convolutions only in a single step of clients that start ``alike``."""
+        return (alike and one_step(self.training)) or not getattr(self.copies, "convolves", False)
 
     def train(
-        self, shards: Shards, clients: Sequence[int], params: Tensor, rows: Tensor, seed: int, *path: int | str
+        self,
+        shards: Shards,
+        clients: Sequence[int],
+        params: Tensor,
+        rows: Tensor,
+        seed: int,
+        *path: int | str,
+        starts: Tensor | None = None,
+        watched: Sequence[Tensor] = (),
     ) -> Tensor:
         """Write each client's upload into ``rows`` (n, d) and return the mean training losses (n,).
 
-        As ``fedsim.training.train_client`` for each, with the draws of the stream (seed, *path, client, "batches").
+        As ``fedsim.training.train_client`` for each, with the draws of the stream (seed, *path, client, "batches"),
+        from ``starts`` (n, d) if given, and with the lookahead uploads written into ``watched``, each (n, d).
         """
         losses = torch.full((len(clients),), torch.nan)
         drawn: dict[int, list[np.ndarray]] = {}
@@ -91,13 +99,17 @@ class SideBySide:
             if len(own):
                 drawn[place] = [own[batch] for batch in batches(len(own), self.training, rng)]
             else:
-                rows[place] = 0
+                for out in (rows, *watched):
+                    out[place] = 0 if starts is None else starts[place] - params
         order = sorted(drawn, key=lambda place: (-len(drawn[place]), -len(drawn[place][0])))
         for block in self._blocks(order, drawn, shards):
             plan = _Plan.of([drawn[place] for place in block], params.device)
-            made, means = self._work(plan, shards, params)
             there = torch.tensor(block)
-            rows.index_copy_(0, there.to(rows.device), made)
+            places = there.to(rows.device)
+            ahead = dict(zip(lookaheads(self.training), watched, strict=True)) if watched else {}
+            see = {step: partial(out.index_copy_, 0, places) for step, out in ahead.items()}
+            made, means = self._work(plan, shards, params, None if starts is None else starts[places], see)
+            rows.index_copy_(0, places, made)
             losses[there] = means.cpu()
         return losses
 
@@ -112,11 +124,18 @@ class SideBySide:
         edges = [len(order) * number // max(count, 1) for number in range(count + 1)]
         return [order[start:stop] for start, stop in itertools.pairwise(edges)]
 
-    def _work(self, plan: _Plan, shards: Shards, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Uploads (k, d) and mean losses (k,) of a block."""
+    def _work(
+        self,
+        plan: _Plan,
+        shards: Shards,
+        params: Tensor,
+        starts: Tensor | None,
+        see: Mapping[int, Callable[[Tensor], object]],
+    ) -> tuple[Tensor, Tensor]:
+        """Uploads (k, d) and mean losses (k,) of a block; ``see`` is shown the uploads after some steps."""
         k = plan.active[0]
-        # Before the first step all copies are equal.
-        tensors = self._equal(params, k)
+        # Before the first step all copies may be equal.
+        tensors = self._equal(params, k) if starts is None else self._leaves(starts)
         mean = self._losses(plan, 0, tensors, shards)
         mean.sum().backward()  # type: ignore[no-untyped-call]
         gradients = [tensor.grad for tensor in tensors]
@@ -126,12 +145,14 @@ class SideBySide:
             pairs = zip(gradients, tensors, strict=True)
             found = [(torch.zeros_like(it) if gradient is None else gradient).reshape(k, -1) for gradient, it in pairs]
             return torch.cat(found, dim=1).neg_(), losses[:, 0]
-        own = params.repeat(k, 1)
+        own = params.repeat(k, 1) if starts is None else starts
         tensors = self._leaves(own)
         optimizer = optimizer_for(tensors, self.training)
         for tensor, gradient in zip(tensors, gradients, strict=True):
             tensor.grad = gradient
         optimizer.step()
+        if 1 in see:
+            see[1](own - params)
         for step, active in enumerate(plan.active[1:], start=1):
             if active < len(tensors[0]):
                 tensors = _narrowed(optimizer, active)
@@ -140,6 +161,8 @@ class SideBySide:
             mean.sum().backward()  # type: ignore[no-untyped-call]
             losses[:active, step] = mean.detach()
             optimizer.step()
+            if step + 1 in see:
+                see[step + 1](own - params)
         steps = [sum(active > place for active in plan.active) for place in range(k)]
         if min(steps) == len(plan.active):
             return own.sub_(params), losses.mean(dim=1)

@@ -69,7 +69,7 @@ SENTENCES = {
     "an unknown key": (
         [*HERE, "--attack", "ipm", "--set", "epsilom=3"],
         "command line: attack.epsilom: unknown key (did you mean 'epsilon'?); known: "
-        "clients, epsilon, every, knowledge, name, probability, start, stealth, stealth_final, stop",
+        "clients, epsilon, every, knowledge, late, name, probability, start, stealth, stealth_final, stop",
     ),
     "a value of the wrong type": (
         [*HERE, "--attack", "ipm", "--set", "epsilon=much"],

@@ -45,7 +45,7 @@ SENTENCES = {
     "unknown key": (
         ["attack.epsilom=3"],
         "command line: attack.epsilom: unknown key (did you mean 'epsilon'?); known: "
-        "clients, epsilon, every, knowledge, name, probability, start, stealth, stealth_final, stop",
+        "clients, epsilon, every, knowledge, late, name, probability, start, stealth, stealth_final, stop",
     ),
     "unknown section": (
         ["atack.epsilon=3"],

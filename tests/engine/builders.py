@@ -67,7 +67,14 @@ class StubCarrier:
     calls: list[tuple[tuple[int, ...], int, bool]] = field(default_factory=list)
     sent: list[Uploads] = field(default_factory=list)
 
-    def train(self, clients: Sequence[int], params: Tensor, round: int, poisoned: bool = False) -> Uploads:
+    def train(
+        self,
+        clients: Sequence[int],
+        params: Tensor,
+        round: int,
+        poisoned: bool = False,
+        starts: Tensor | None = None,
+    ) -> Uploads:
         """What is written down."""
         self.calls.append((tuple(clients), round, poisoned))
         rows = self.poisoned if poisoned else self.rows

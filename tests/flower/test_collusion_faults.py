@@ -27,7 +27,7 @@ def without(config: Config, *lost: int) -> Tensor:
     made = experiment(replace_engine(config))
     state, world = made.state, made.world
     honest = world.carrier.train(range(11), state.params, 1)
-    sent, _ = world.forger.strike(honest, state.params, 1, 11, state.memory)
+    sent = world.forger.turn(honest, state.params, 1, 11).sent(state.memory)
     kept = torch.tensor([client not in lost for client in range(11)])
     sent = replace(
         sent,
