@@ -51,15 +51,17 @@ def settle(
     layout: Layout,
     server: ServerSection,
     root: Tensor | None = None,
+    memory: Memory | None = None,
 ) -> Settled:
-    """Sanitize, aggregate, step. A round with too few usable uploads for the rule is skipped, and the model kept.
+    """Sanitize, aggregate, step. A round with too few usable uploads for the rule is skipped: all stays as it was.
 
-    ``root`` (size,) is the server's own update, where the rule wants one.
+    ``root`` (size,) is the server's own update, where the rule wants one; ``memory`` what the rule remembers now that
+    it watched the round's lookahead uploads.
     """
     updates, buffers, dropped = sanitize(uploads, layout, server)
     d = layout.weights
     updates = replace(updates, root=None if root is None else root[:d], params=state.params[:d])
-    aggregate, skipped = _aggregated(updates, state, rule)
+    aggregate, skipped = _aggregated(updates, state.memory if memory is None else memory, rule)
     if aggregate is None:
         after = replace(state, skipped=state.skipped + 1)
     else:
@@ -68,16 +70,18 @@ def settle(
     return Settled(replace(after, round=state.round + 1), updates, aggregate, dropped, skipped)
 
 
-def observe(state: ServerState, uploads: Uploads, rule: Aggregator, layout: Layout, server: ServerSection) -> Memory:
-    """What the rule remembers after lookahead uploads; the same as before where it does not watch."""
+def observe(
+    memory: Memory, uploads: Uploads, params: Tensor, rule: Aggregator, layout: Layout, server: ServerSection
+) -> Memory:
+    """What the rule remembers after lookahead uploads from ``params`` (size,); the same where it does not watch."""
     if not isinstance(rule, Observer) or len(uploads.clients) == 0:
-        return state.memory
+        return memory
     d = layout.weights
-    updates = Updates(uploads.rows[:, :d], weights_of(uploads, server), uploads.clients, params=state.params[:d])
+    updates = Updates(uploads.rows[:, :d], weights_of(uploads, server), uploads.clients, params=params[:d])
     try:
-        return rule.observe(updates, state.memory)
+        return rule.observe(updates, memory)
     except Refused:
-        return state.memory  # The round's end will say why.
+        return memory  # The round's end will say why.
 
 
 def root_samples(rule: Any) -> int:
@@ -86,12 +90,12 @@ def root_samples(rule: Any) -> int:
     return max([getattr(rule, "root_samples", 0), *(root_samples(it) for it in inside if is_dataclass(it))])
 
 
-def _aggregated(updates: Updates, state: ServerState, rule: Aggregator) -> tuple[Aggregate | None, str | None]:
+def _aggregated(updates: Updates, memory: Memory, rule: Aggregator) -> tuple[Aggregate | None, str | None]:
     """What the rule makes of the round, or why the round is skipped."""
     if len(updates) == 0:
         return None, "no usable upload is left"
     try:
-        aggregate = rule(updates, state.memory)
+        aggregate = rule(updates, memory)
     except Refused as refusal:
         return None, str(refusal)
     if not isinstance(aggregate, Aggregate):

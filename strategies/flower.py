@@ -15,10 +15,10 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fedsim.config import ServerSection
-from fedsim.domain import Aggregator, Drop, Mistake, Round, ServerState, Uploads
+from fedsim.domain import Aggregator, Drop, Mistake, Observer, Round, ServerState, Uploads
 from fedsim.lazy import torch
 from fedsim.seeds import stream
-from fedsim.server import root_samples, settle
+from fedsim.server import Settled, observe, root_samples, settle
 from fedsim.transport import Codec, Malformed, is_statistic
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class RobustStrategy(Strategy):
         max_skipped: Mistake after so many skipped rounds in a row.
         statistic: whether an array of that name is a BatchNorm statistic.
         weighted_by_key, arrayrecord_key, configrecord_key: as in Flower's FedAvg.
+        lookahead: how many uploads clients send of their way to what they send back, for rules that watch: the arrays
+            after earlier local steps, in records "arrays-lookahead-1" and so on.
         root: from the model's arrays, those after training as a client does, on clean samples of the server's own; for
             rules that measure uploads by the server's own update. How many samples is its own affair.
 
@@ -79,12 +81,17 @@ class RobustStrategy(Strategy):
         weighted_by_key: str = "num-examples",
         arrayrecord_key: str = "arrays",
         configrecord_key: str = "config",
+        lookahead: int = 0,
         root: Callable[[ArrayRecord], ArrayRecord] | None = None,
     ) -> None:
         if root is None and root_samples(rule):
             raise Mistake(
                 f"RobustStrategy: {type(rule).__name__} measures uploads by the server's own update; give root, a "
                 "function from the model's arrays to those after training on clean samples of the server's"
+            )
+        if lookahead < 0 or (lookahead and not isinstance(rule, Observer)):
+            raise Mistake(
+                f"RobustStrategy: lookahead = {lookahead}: {type(rule).__name__} watches no lookahead uploads"
             )
         if not 0 < fraction_train <= 1 or not 0 <= fraction_evaluate <= 1:
             raise Mistake("RobustStrategy: fraction_train must be in (0, 1] and fraction_evaluate in [0, 1]")
@@ -104,6 +111,7 @@ class RobustStrategy(Strategy):
         self.wait_seconds, self.seed, self.statistic = wait_seconds, seed, statistic
         self.weighted_by_key = weighted_by_key
         self.arrayrecord_key, self.configrecord_key = arrayrecord_key, configrecord_key
+        self.records = [arrayrecord_key, *(f"{arrayrecord_key}-lookahead-{n}" for n in range(1, lookahead + 1))]
         self.root = root
         self.nodes: dict[int, int] = {}
         self.rounds: list[Round] = []
@@ -111,7 +119,7 @@ class RobustStrategy(Strategy):
         self._state: ServerState | None = None
         self._broadcast = ArrayRecord()
         self._chosen: list[int] = []
-        self._rows = torch.empty(0, 0)
+        self._rows = torch.empty(len(self.records), 0, 0)
 
     def summary(self) -> None:
         """Log the rule and the server's settings."""
@@ -137,7 +145,7 @@ class RobustStrategy(Strategy):
         assert self._codec is not None
         assert self._state is not None
         uploads, metrics = self._read(list(replies))
-        settled = settle(self._state, uploads, self.rule, self._codec.layout, self.server, self._own_update())
+        settled = self._settled(uploads)
         # The matrix of uploads is used again: nothing that lasts may be a view into it.
         memory = {name: tensor.clone() for name, tensor in settled.state.memory.items()}
         self._state = replace(settled.state, memory=memory, momentum=settled.state.momentum.clone())
@@ -178,7 +186,7 @@ class RobustStrategy(Strategy):
         self._codec = Codec.of(arrays, self.statistic)
         params = self._codec.decode(arrays)
         momentum = torch.zeros(self._codec.layout.weights)
-        self._rows = torch.empty(0, self._codec.layout.size)
+        self._rows = torch.empty(len(self.records), 0, self._codec.layout.size)
         self._state = ServerState(0, params, self.rule.init(self._codec.layout), momentum)
         self.rounds = []
 
@@ -209,13 +217,21 @@ class RobustStrategy(Strategy):
         content = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
         return [Message(content=content, message_type=kind, dst_node_id=node) for node in nodes]
 
+    def _settled(self, uploads: Uploads) -> Settled:
+        """What becomes of the uploads, once the rule has watched those ahead of them."""
+        assert self._codec is not None
+        assert self._state is not None
+        memory, params, layout = self._state.memory, self._state.params, self._codec.layout
+        for rows in uploads.lookahead:
+            memory = observe(memory, replace(uploads, rows=rows), params, self.rule, layout, self.server)
+        return settle(self._state, uploads, self.rule, layout, self.server, self._own_update(), memory)
+
     def _read(self, replies: list[Message]) -> tuple[Uploads, list[dict[str, float]]]:
         """The uploads that could be read, in the order of clients, and why the others could not."""
         assert self._codec is not None
         assert self._state is not None
-        if len(self._rows) < len(self._chosen):
-            self._rows = torch.empty(len(self._chosen), self._codec.layout.size)
-        rows = self._rows
+        if self._rows.shape[1] < len(self._chosen):
+            self._rows = torch.empty(len(self.records), len(self._chosen), self._codec.layout.size)
         examples: list[int] = []
         clients: list[int] = []
         metrics: list[dict[str, float]] = []
@@ -231,19 +247,22 @@ class RobustStrategy(Strategy):
                 continue
             try:
                 # Into the next free row: one that turns out malformed is written over.
-                self._codec.decode(self._arrays(reply), rows[len(clients)])
+                for record, row in zip(self._arrays(reply), self._rows[:, len(clients)], strict=True):
+                    self._codec.decode(record, row)
                 examples.append(self._examples(reply))
             except Malformed as error:
                 dropped.append(Drop(client, "wrong shape" if error.shape else "malformed"))
                 continue
             clients.append(client)
             metrics.append(self._metrics(reply))
+        rows, *ahead = self._rows[:, : len(clients)].sub_(self._state.params)
         uploads = Uploads(
-            rows=rows[: len(clients)].sub_(self._state.params),
+            rows=rows,
             examples=torch.tensor(examples, dtype=torch.int64),
             losses=torch.full((len(clients),), math.nan),
             clients=torch.tensor(clients, dtype=torch.int64),
             dropped=tuple(dropped),
+            lookahead=tuple(ahead),
         )
         return uploads, metrics
 
@@ -258,11 +277,11 @@ class RobustStrategy(Strategy):
         except Malformed as error:
             raise Mistake(f"RobustStrategy: root gave back other arrays than the model's: {error}") from error
 
-    def _arrays(self, reply: Message) -> ArrayRecord:
+    def _arrays(self, reply: Message) -> list[ArrayRecord]:
         records = reply.content.array_records
-        if list(records) != [self.arrayrecord_key]:
-            raise Malformed(f"array records {sorted(records)}, not [{self.arrayrecord_key!r}]")
-        return records[self.arrayrecord_key]
+        if set(records) != set(self.records):
+            raise Malformed(f"array records {sorted(records)}, not {self.records}")
+        return [records[name] for name in self.records]
 
     def _examples(self, reply: Message) -> int:
         if self.server.weighting == "equal":

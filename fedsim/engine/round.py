@@ -86,12 +86,11 @@ def play_round(state: ServerState, world: World) -> tuple[ServerState, Round]:
     memory = state.memory
     for moment in range(len(honest.lookahead)):
         seen = turn.ahead(moment, memory)
-        memory = observe(replace(state, memory=memory), seen, world.rule, world.layout, world.server)
+        memory = observe(memory, seen, state.params, world.rule, world.layout, world.server)
     sent = turn.sent(memory)
     root = None if world.root is None else world.root(state.params, number)
-    settled = settle(replace(state, memory=memory), sent, world.rule, world.layout, world.server, root)
-    # A skipped round is as if it had not been, for the rule, too.
-    after = replace(settled.state, kept=kept, memory=settled.state.memory if settled.aggregate else state.memory)
+    settled = settle(state, sent, world.rule, world.layout, world.server, root, memory)
+    after = replace(settled.state, kept=kept)
     tested = world.evaluate(after.params) if world.evaluated(number) else {}
     malicious = world.forger.adversary.clients
     attackers = tuple(client for client in chosen if client in malicious)
