@@ -14,6 +14,8 @@ def dumps(state: ServerState) -> bytes:
     from safetensors.torch import save
 
     tensors = {"params": state.params, "momentum": state.momentum}
+    if state.kept is not None:
+        tensors["kept"] = state.kept
     tensors |= {f"memory/{name}": tensor for name, tensor in state.memory.items()}
     metadata = {"format": FORMAT, "round": str(state.round), "skipped": str(state.skipped)}
     return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, metadata)
@@ -31,17 +33,19 @@ def load(path: Path, like: ServerState) -> ServerState:
         raise Mistake(f"--resume: {path} is no checkpoint: {error}") from error
     if metadata.get("format") != FORMAT:
         raise Mistake(f"--resume: {path} has format {metadata.get('format')}; this version reads format {FORMAT}")
-    params, momentum = tensors.pop("params", None), tensors.pop("momentum", None)
+    own = {"params": like.params, "momentum": like.momentum, **({} if like.kept is None else {"kept": like.kept})}
     counts = [metadata.get(name, "") for name in ("round", "skipped")]
-    fits = params is not None and params.shape == like.params.shape
-    fits = fits and momentum is not None and momentum.shape == like.momentum.shape
-    if params is None or momentum is None or not fits or not all(count.isdecimal() for count in counts):
+    # A rule's memory may grow; all else has the sizes it started with.
+    memory = {name: tensor for name, tensor in tensors.items() if name.startswith("memory/")}
+    fits = tensors.keys() - memory.keys() == own.keys() and all(tensors[name].shape == own[name].shape for name in own)
+    if not fits or not all(count.isdecimal() for count in counts):
         raise Mistake(f"--resume: {path} is a checkpoint of another run")
     device = like.params.device
     return ServerState(
         round=int(metadata["round"]),
-        params=params.to(device),
-        memory={name.removeprefix("memory/"): tensor.to(device) for name, tensor in tensors.items()},
-        momentum=momentum.to(device),
+        params=tensors["params"].to(device),
+        memory={name.removeprefix("memory/"): tensor.to(device) for name, tensor in memory.items()},
+        momentum=tensors["momentum"].to(device),
         skipped=int(metadata["skipped"]),
+        kept=None if like.kept is None else tensors["kept"].to(device),
     )

@@ -18,6 +18,7 @@ SETTINGS = {
     "a rule with memory": ["strategy={ name = 'centered_clipping', radius = 0.5 }", "server.momentum=0.5"],
     "a rule around a rule": ["strategy={ name = 'bucketing', size = 2, rule = { name = 'median' } }"],
     "sampling": ["clients.per_round=6", "attack.probability=0.5"],
+    "clients that keep their models": ["training.moving_rate=0.5", "training.steps=2", "clients.per_round=6"],
     "dropout of uploads": ["attack={ name = 'random', sigma = 1e39, clients = 2 }"],
 }
 
