@@ -8,6 +8,7 @@ import pytest
 
 from clients import ATTACKS
 from fedsim.build import TABLES
+from fedsim.results.diagnostics import COLUMNS
 from fedsim.results.keys import METRICS, SUMMARY
 from strategies import RULES
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("key", "meaning"), [*SUMMARY.items(), *METRICS.items()])
+@pytest.mark.parametrize(("key", "meaning"), [*SUMMARY.items(), *METRICS.items(), *COLUMNS.items()])
 def test_every_result_is_documented(key: str, meaning: str) -> None:
     assert f"| `{key}` | {meaning} |" in README
 

@@ -73,6 +73,8 @@ class Round:
         struck: whether these uploaded crafted rows.
         skipped: why the round changed nothing; None when it did.
         measures: the figures of attack, rule and evaluation, by name; see ``fedsim.results.keys``.
+        figures: what the rule saw of each client, in rounds with a test, by name; see ``Aggregate``.
+        shown: whose these are, in order.
     """
 
     number: int
@@ -82,3 +84,5 @@ class Round:
     dropped: tuple[Drop, ...]
     skipped: str | None
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    figures: Memory = field(default_factory=dict)
+    shown: tuple[int, ...] = ()

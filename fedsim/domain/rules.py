@@ -46,7 +46,8 @@ class Aggregate(NamedTuple):
         memory: what the rule wants to be handed next round.
         shares: (n,) each client's share of the step, where the rule has one number a client; None where it
             works entry by entry.
-        figures: what the rule saw of each client on its way, by name; empty for most.
+        figures: what the rule saw of each client on its way, by name, each (steps, n), (steps, n, tensors) or (steps,
+            n, tensors, parts); nan where it saw nothing; empty for most rules.
     """
 
     step: Tensor

@@ -103,6 +103,8 @@ def play_round(state: ServerState, world: World) -> tuple[ServerState, Round]:
         dropped=(*sent.dropped, *settled.dropped),
         skipped=settled.skipped,
         measures=measure(world.layout, honest, sent, settled.updates, attackers, struck, settled.aggregate, tested),
+        figures=settled.aggregate.figures if settled.aggregate and tested else {},
+        shown=tuple(settled.updates.clients.tolist()),
     )
     return after, record
 

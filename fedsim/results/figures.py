@@ -22,26 +22,76 @@ DASHES = ("-", "--", ":", "-.")
 
 def accuracy_curves(runs: Sequence[tuple[str, RunFolder]]) -> str:
     """Test accuracy over rounds, one line a run; the first is the experiment itself."""
+    return _curves(runs, "accuracy", "test accuracy") or _svg(_figure(7.2, 4.2)[0])
+
+
+def target_curves(runs: Sequence[tuple[str, RunFolder]]) -> str:
+    """How sure the models are of what a targeted attack wants, over rounds; empty where there is none."""
+    return _curves(runs, "target_confidence", "target confidence")
+
+
+def _curves(runs: Sequence[tuple[str, RunFolder]], column: str, label: str) -> str:
+    """A figure between 0 and 1 over rounds, one line a run; empty where no run has it."""
     figure, axes = _figure(7.2, 4.2)
-    for place, (label, folder) in enumerate(runs):
-        rows = folder.metrics().select(["round", "accuracy"]).to_pylist()
-        tested = [(row["round"], row["accuracy"]) for row in rows if row["accuracy"] is not None]
+    for place, (name, folder) in enumerate(runs):
+        rows = folder.metrics().select(["round", column]).to_pylist()
+        tested = [(row["round"], row[column]) for row in rows if row[column] is not None]
         if not tested:
             continue
-        rounds, accuracy = zip(*tested, strict=True)
+        rounds, values = zip(*tested, strict=True)
         axes.plot(
             rounds,
-            accuracy,
+            values,
             color=COLOURS[place % len(COLOURS)],
             linestyle=DASHES[place % len(DASHES)],
             linewidth=2.4 if place == 0 else 1.8,
             marker="o" if len(tested) == 1 else None,
-            label=f"{label}\n({outcome(folder.summary())})",
+            label=f"{name}\n({outcome(folder.summary())})",
         )
-    axes.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.02))
-    if axes.lines:
-        figure.legend(frameon=False, loc="outside upper left", ncols=min(len(runs), 3))
+    if not axes.lines:
+        return ""
+    axes.set(xlabel="round", ylabel=label, ylim=(0, 1.02))
+    figure.legend(frameon=False, loc="outside upper left", ncols=min(len(runs), 3))
     return _svg(figure)
+
+
+def sights(folder: RunFolder, attackers: Sequence[int]) -> str:
+    """How what the rule saw is spread over the attackers and the others: a panel a figure; empty where it saw nothing.
+
+    As Fig. 4 of Romoa: densities over all rounds, steps and tensors.
+    """
+    found = folder.diagnostics()
+    if found is None:
+        return ""
+    names = sorted(set(found["figure"].to_pylist()))
+    lines = -(-len(names) // 2)
+    figure, _ = _figure(7.2, 2.2 * lines)
+    figure.clear()
+    malicious = np.isin(found["client"].to_numpy(), list(attackers))
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(lines, min(len(names), 2), place + 1)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        values = found["value"].to_numpy()
+        chosen = np.array(found["figure"].to_pylist()) == name
+        groups = [values[chosen & group] for group in (~malicious, malicious)]
+        groups = [group[np.isfinite(group)] for group in groups]
+        edges = np.linspace(*_span(np.concatenate(groups)), 41).tolist()
+        for group, colour, label in zip(groups, (COLOURS[0], COLOURS[1]), ("honest", "attackers"), strict=True):
+            if len(group):
+                axes.hist(
+                    group, edges, weights=np.full(len(group), 1 / len(group)), color=colour, alpha=0.6, label=label
+                )
+        axes.set(xlabel=name.replace("_", " "), yticks=[])
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper left", ncols=2)
+    return _svg(figure)
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    """The least and the largest of some values, a little apart; (0, 1) of none."""
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def label_histogram(labels: np.ndarray, attackers: Sequence[int]) -> str:

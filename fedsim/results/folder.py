@@ -17,6 +17,7 @@ import numpy as np
 
 from fedsim.config import Config, config_hash, to_toml
 from fedsim.domain import Layout, Mistake, Round, ServerState
+from fedsim.results import diagnostics
 from fedsim.results.checkpoint import dumps, load
 from fedsim.results.environment import environment
 from fedsim.results.keys import METRICS
@@ -33,14 +34,17 @@ FLUSH_SECONDS = 5.0
 
 @dataclass
 class RunFolder:
-    """The folder of one run, and the rows of its metrics.
+    """The folder of one run, and what will be written into it.
 
     Fields:
         path: OUT/name/id, the id being the configuration's hash.
+        rows: of the metrics so far.
+        seen: what the rule saw so far, a table a round; see ``diagnostics.COLUMNS``.
     """
 
     path: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
+    seen: list[pyarrow.Table] = field(default_factory=list)
     _flushed: float = 0.0
 
     @classmethod
@@ -68,6 +72,13 @@ class RunFolder:
 
         return pyarrow.parquet.read_table(self.path / "metrics.parquet")
 
+    def diagnostics(self) -> pyarrow.Table | None:
+        """What the rule saw, see ``diagnostics.COLUMNS``; None where it says nothing of it."""
+        import pyarrow.parquet
+
+        path = self.path / "diagnostics.parquet"
+        return pyarrow.parquet.read_table(path) if path.is_file() else None
+
     def clients(self) -> tuple[np.ndarray, list[int]]:
         """(clients, classes) samples of each label at each client, and the ids of the malicious ones."""
         found = json.loads((self.path / "clients.json").read_text(encoding="utf-8"))
@@ -91,11 +102,15 @@ class RunFolder:
             return None
         state = load(path, start)
         self.rows = [found for found in self.metrics().to_pylist() if found["round"] <= state.round]
+        found = self.diagnostics()
+        self.seen = [] if found is None else [diagnostics.until(found, state.round)]
         return state
 
     def record(self, played: Round, seconds: float, state: ServerState) -> None:
         """Add a round; metrics and checkpoint follow every few seconds."""
         self.rows.append(row(played, seconds))
+        if played.figures:
+            self.seen.append(diagnostics.table(played))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.checkpoint(state)
 
@@ -114,6 +129,9 @@ class RunFolder:
         table = pyarrow.table(columns, schema=_schema())
         with _replacing(self.path / "metrics.parquet") as draft:
             pyarrow.parquet.write_table(table, draft)
+        if self.seen:
+            with _replacing(self.path / "diagnostics.parquet") as draft:
+                pyarrow.parquet.write_table(pyarrow.concat_tables(self.seen), draft)
         self._flushed = time.monotonic()
 
     def finish(self, summary: Mapping[str, Any], layout: Layout, state: ServerState) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsim.results.figures import accuracy_curves, label_histogram, outcome
+from fedsim.results.figures import accuracy_curves, label_histogram, outcome, sights, target_curves
 from fedsim.results.folder import RunFolder
 from fedsim.results.keys import SUMMARY
 
@@ -36,6 +36,8 @@ def write_report(runs: Sequence[tuple[str, RunFolder]]) -> Path:
         name=config["name"],
         headline=headline(runs),
         curves=accuracy_curves(runs),
+        target=target_curves(runs),
+        sights=sights(folder, attackers),
         runs=[
             {"label": label, "link": os.path.relpath(other.path, folder.path), **other.summary()}
             for label, other in runs
@@ -81,7 +83,7 @@ def threat_model(config: Mapping[str, Any], attackers: Sequence[int]) -> list[st
 
 
 _ADVERSARY_KEYS = {
-    *("name", "clients", "knowledge", "stealth", "stealth_final", "start", "stop", "every", "probability")
+    *("name", "clients", "knowledge", "stealth", "stealth_final", "start", "stop", "every", "probability", "late")
 }
 
 
@@ -103,7 +105,8 @@ def _timing(attack: Mapping[str, Any]) -> str:
     if attack["every"] > 1:
         span = f"{span}, in one round of {attack['every']}"
     chance = f", each time with probability {attack['probability']}" if attack["probability"] < 1 else ""
-    return f"It strikes {span}{chance}."
+    last = ", with a round's last uploads only" if attack.get("late") else ""
+    return f"It strikes {span}{chance}{last}."
 
 
 def _listed(clients: Sequence[int]) -> str:
