@@ -37,7 +37,7 @@ class Adaptive(Malicious):
     Scales are tried on a grid, and the best one's neighbourhood is searched by golden section, which finds a peak as
     well as the edge of what a rule that picks rows accepts. What a rule accepts may have gaps, Bulyan's has: a narrow
     island of it between two scales of the grid is missed. A refused or not finite aggregate is no damage. The rule is
-    asked with equal weights, and with ids in which the adversary's clients come last.
+    asked with equal weights.
 
     Fields:
         direction: p, scaled to the median honest norm: unit is -mu/|mu|, sign -sign(mu), std minus the standard
@@ -82,9 +82,9 @@ def _damage(view: View, mean: Tensor, step: Tensor) -> Callable[[float], float]:
     honest, f, rule = view.seen, len(view.own), view.rule
     assert rule is not None, "the engine shows the rule under knowledge rule"
     rows = torch.cat([honest, view.own])
-    clients = torch.arange(len(rows))
+    clients = torch.tensor([*view.others, *view.attackers] or range(len(rows)))
     # Of the server's own samples it knows nothing: the honest mean stands for what they would give.
-    asked = Updates(rows, torch.ones(len(rows), device=rows.device), clients, root=mean)
+    asked = Updates(rows, torch.ones(len(rows), device=rows.device), clients, mean, view.params)
     toward = mean / mean.norm().clamp(min=1e-30)
 
     def damage(scale: float) -> float:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from strategies.mean import Mean
     from strategies.median import Median
     from strategies.mixing import Bucketing, NearestNeighborMixing
+    from strategies.romoa import Romoa
     from strategies.signguard import SignGuard
     from strategies.trimmed_mean import TrimmedMean
 
@@ -43,6 +44,7 @@ __all__ = [
     "NearestNeighborMixing",
     "NormClipping",
     "RobustStrategy",
+    "Romoa",
     "SignGuard",
     "TrimmedMean",
 ]
@@ -64,6 +66,7 @@ RULES = Table(
         "foolsgold": "strategies.foolsgold:FoolsGold",
         "signguard": "strategies.signguard:SignGuard",
         "flame": "strategies.flame:Flame",
+        "romoa": "strategies.romoa:Romoa",
         "nnm": "strategies.mixing:NearestNeighborMixing",
         "bucketing": "strategies.mixing:Bucketing",
     },

@@ -31,6 +31,7 @@ class View:
         rule, memory: the server's rule and what it remembers, under knowledge "rule"; else None.
         poisoned: (f, d) what the adversary's clients upload when they train on poisoned data; None when the
             attack poisons none.
+        attackers, others: the ids of the clients of ``own`` and of ``honest``, where the rule is shown; else empty.
         last: (d,) how the broadcast weights have changed since the round before; None in the first round.
         layout: of the weights.
         data: the adversary's clients' own samples, in the order of ``own``.
@@ -47,6 +48,8 @@ class View:
     layout: Layout
     data: tuple[Dataset, ...] = ()
     last: Tensor | None = None
+    attackers: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
 
     @property
     def seen(self) -> Tensor:

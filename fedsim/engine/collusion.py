@@ -54,6 +54,7 @@ class GridAccomplices:
                     "round": view.round,
                     "chosen": view.n,
                     "attackers": list(clients),
+                    "others": list(view.others),
                     "draws": json.dumps(path),
                     ONCE: unforeseeable(),
                 }
@@ -98,6 +99,8 @@ def seen(content: RecordDict, forger: Forger) -> View:
         layout=forger.layout,
         data=data,
         last=tensors.get("last"),
+        attackers=() if memory is None else tuple(order["attackers"]),
+        others=tuple(order["others"]),
     )
 
 

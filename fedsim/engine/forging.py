@@ -183,6 +183,8 @@ class Turn:
             layout=forger.layout,
             data=tuple(forger.shards[client] for client in honest.clients[own].tolist()),
             last=self.last,
+            attackers=tuple(honest.clients[own].tolist()) if sees_rule else (),
+            others=tuple(honest.clients[~own].tolist()) if sees_rule else (),
         )
 
 
