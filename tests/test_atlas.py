@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from clients import ATTACKS
-from experiments.attack_atlas.cells import SETTINGS, Cell, Found, all_cells, play
+from experiments.attack_atlas.cells import SETTINGS, Cell, Found, all_cells, known, place, play
 from experiments.attack_atlas.picture import draw
-from experiments.attack_atlas.table import HEADER, Table
+from experiments.kept import Kept
 from fedsim.domain import Mistake
 from strategies import RULES
 
 PLAYED = {
     Cell("krum", "none", 1): Found(0.875),
-    Cell("krum", "tpa", 1): Found(0.5, 0.25, 0.125, skipped=2, refused="ended, after 2"),
+    Cell("krum", "tpa", 1): Found(0.5, 0.25, 0.125, skipped_rounds=2, refused="ended, after 2"),
     Cell("bulyan", "ipm", 2): Found(refused="strategy: bulyan refuses\nthis"),
 }
 
@@ -53,33 +53,46 @@ def test_a_targeted_attack_has_its_success_measured() -> None:
     assert found.target_confidence is not None
 
 
+def table_in(path: Path, command: str = "", commit: str = "a", terms: str = "2 rounds") -> Kept[Cell, Found]:
+    return Kept(path, Cell, Found, command, commit, terms, known, place)
+
+
 def test_play_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    table = Table(path, "the command", "a", 2)
+    table = table_in(path, "the command")
     for cell, found in PLAYED.items():
         table.add(cell, found)
     with path.open("a", encoding="utf-8") as file:
         file.write("krum,ipm,1,0.5")
-    assert Table(path, "another command", "a", 2).done == PLAYED
+    assert table_in(path, "another command").done == PLAYED
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# another command"
     assert lines[1].startswith("# commit a, 20")
     header, *rows = csv.reader(lines[3:])
-    assert header == HEADER
+    assert header == [
+        "rule",
+        "attack",
+        "seed",
+        "accuracy",
+        "attack_success_rate",
+        "target_confidence",
+        "skipped_rounds",
+        "refused",
+    ]
     assert rows[0][:3] == ["krum", "none", "1"]
 
 
-@pytest.mark.parametrize(("commit", "rounds"), [("b", 2), ("a", 3)])
-def test_cells_of_other_code_or_rounds_are_not_kept(tmp_path: Path, commit: str, rounds: int) -> None:
+@pytest.mark.parametrize(("commit", "terms"), [("b", "2 rounds"), ("a", "3 rounds")])
+def test_cells_of_other_code_or_rounds_are_not_kept(tmp_path: Path, commit: str, terms: str) -> None:
     path = tmp_path / "table.csv"
-    Table(path, "", "a", 2).add(Cell("krum", "none", 1), Found(0.875))
-    assert Table(path, "", commit, rounds).done == {}
+    table_in(path).add(Cell("krum", "none", 1), Found(0.875))
+    assert table_in(path, "", commit, terms).done == {}
 
 
 def test_what_was_changed_since_its_commit_is_played_again(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    Table(path, "", "a+", 2).add(Cell("krum", "none", 1), Found(0.875))
-    assert Table(path, "", "a+", 2).done == {}
+    table_in(path, commit="a+").add(Cell("krum", "none", 1), Found(0.875))
+    assert table_in(path, commit="a+").done == {}
 
 
 def test_the_picture_shows_means_and_what_is_missing(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,19 +22,20 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="processes; one a core by default")] = os.cpu_count() or 1,
 ) -> None:
     """Play every rule against every attack; cells that are there, of the same commit and rounds, are kept."""
-    from experiments.attack_atlas.cells import all_cells, base_rounds
+    from experiments.attack_atlas.cells import Cell, Found, all_cells, base_rounds, known, place, play
     from experiments.attack_atlas.picture import draw
-    from experiments.attack_atlas.pool import play_all
-    from experiments.attack_atlas.table import Table
+    from experiments.kept import Kept
+    from experiments.pool import play_all
     from fedsim.results.environment import commit
 
     cells = all_cells(seeds, only or ())
     command = f"python -m experiments.attack_atlas {shlex.join(sys.argv[1:])}".rstrip()
     played = base_rounds() if rounds is None else rounds
-    table = Table(out / "table.csv", command, commit() or "unknown+", played)
+    terms = f"{played} rounds a cell"
+    table = Kept(out / "table.csv", Cell, Found, command, commit() or "unknown+", terms, known, place)
     missing = [cell for cell in cells if cell not in table.done]
     try:
-        play_all(missing, played, workers, table)
+        play_all(partial(play, rounds=played), missing, workers, table.add)
     except KeyboardInterrupt as stop:
         then = "; the same command goes on from there" if table.goes_on else ""
         raise Interrupted(f"interrupted: {len(table.done)} cells are kept in {table.path}{then}") from stop

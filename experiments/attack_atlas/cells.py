@@ -48,14 +48,14 @@ class Found:
     Fields:
         accuracy: of the final model; None where the cell was refused.
         attack_success_rate, target_confidence: of attacks that want something in particular, else None.
-        skipped: rounds that the rule refused.
+        skipped_rounds: rounds that the rule refused.
         refused: why nothing was played, or why play ended early; empty when neither happened.
     """
 
     accuracy: float | None = None
     attack_success_rate: float | None = None
     target_confidence: float | None = None
-    skipped: int = 0
+    skipped_rounds: int = 0
     refused: str = ""
 
 
@@ -67,6 +67,16 @@ def all_cells(seeds: int, only: Sequence[str] = ()) -> list[Cell]:
     rules = only or tuple(RULES.entries)
     cells = [Cell(rule, attack, seed) for rule in rules for attack in ATTACKS.entries for seed in range(1, seeds + 1)]
     return [cells[place] for place in stream(0, "atlas").permutation(len(cells))]
+
+
+def known(cell: Cell) -> bool:
+    """Whether there still is such a rule and attack."""
+    return cell.rule in RULES.entries and cell.attack in ATTACKS.entries
+
+
+def place(cell: Cell) -> tuple[int, int, int]:
+    """Where a cell stands in the table."""
+    return list(RULES.entries).index(cell.rule), list(ATTACKS.entries).index(cell.attack), cell.seed
 
 
 def base_rounds() -> int:
@@ -103,7 +113,7 @@ def _changes(cell: Cell, rounds: int) -> dict[str, Any]:
 def _found(world: World, params: torch.Tensor, skipped: int, reason: str) -> Found:
     figures = world.evaluate(params)
     wanted = {name: _number(figures[name]) for name in ("attack_success_rate", "target_confidence") if name in figures}
-    return Found(accuracy=_number(figures["accuracy"]), skipped=skipped, refused=reason, **wanted)
+    return Found(accuracy=_number(figures["accuracy"]), skipped_rounds=skipped, refused=reason, **wanted)
 
 
 def _number(figure: object) -> float:

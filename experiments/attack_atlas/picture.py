@@ -67,6 +67,6 @@ def _cell(axis: Axes, column: int, row: int, cells: list[Found]) -> None:
     shade = 0.05 + 0.95 * min(max((accuracy - CHANCE) / (1 - CHANCE), 0), 1)
     axis.add_patch(Rectangle(corner, 1, 1, facecolor=colormaps["YlOrRd_r"](shade), edgecolor="white", linewidth=1))
     rates = [found.attack_success_rate for found in cells if found.attack_success_rate is not None]
-    mark = "*" if any(found.skipped for found in cells) else ""
+    mark = "*" if any(found.skipped_rounds for found in cells) else ""
     text = f"{accuracy:.2f}{mark}" + (f"\n({mean(rates):.2f})" if rates else "")
     axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if shade < 0.4 else "black")

@@ -6,18 +6,23 @@ import multiprocessing
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import TypeVar
 
-from experiments.attack_atlas.cells import Cell, Found, play
-from experiments.attack_atlas.table import Table
 from fedsim.lazy import torch
+
+Cell = TypeVar("Cell")
+Found = TypeVar("Found")
 
 SILENCE = 30.0
 """Seconds between lines of progress where these cannot be written over."""
 
 
-def play_all(missing: list[Cell], rounds: int, workers: int, table: Table) -> None:
-    """Play cells in as many processes, into the table as they come; none to play is fine."""
+def play_all(
+    play: Callable[[Cell], Found], missing: Sequence[Cell], workers: int, add: Callable[[Cell, Found], object]
+) -> None:
+    """Play cells in as many processes, and add what comes of them as it comes; none to play is fine."""
     if not missing:
         return
     # Not forked: torch's threads do not live on in a forked process.
@@ -25,9 +30,9 @@ def play_all(missing: list[Cell], rounds: int, workers: int, table: Table) -> No
     pool = ProcessPoolExecutor(min(workers, len(missing)), mp_context=spawning, initializer=_alone)
     began = told = time.monotonic()
     try:
-        futures: dict[Future[Found], Cell] = {pool.submit(play, cell, rounds): cell for cell in missing}
+        futures: dict[Future[Found], Cell] = {pool.submit(play, cell): cell for cell in missing}
         for count, future in enumerate(as_completed(futures), 1):
-            table.add(futures[future], future.result())
+            add(futures[future], future.result())
             now = time.monotonic()
             if sys.stdout.isatty() or now - told > SILENCE or count == len(missing):
                 told = now
