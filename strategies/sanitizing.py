@@ -28,14 +28,16 @@ class History:
     Fields:
         edges: (L + 1,) where the tensors begin, and where the last one ends.
         clients: (k,) who has been observed.
-        factors: (k, L, 2) float64, the factors of each: of selected entries, and of the others.
+        standings: (k, L, 2) float64, by how many times its equal part each client weighs: of selected entries, and of
+            the others. Factors are parts of a cohort; these outlast it, or one of silenced clients alone would make
+            them whole again.
         present: (m,) who has been observed since the last sync.
         trace: (steps, m, L, 5) float64, what was seen of them, as ``SEEN`` says; nan where nothing was.
     """
 
     edges: Ids
     clients: Ids
-    factors: Doubles
+    standings: Doubles
     present: Ids
     trace: Doubles
 
@@ -63,25 +65,29 @@ class History:
         return [slice(*pair) for pair in itertools.pairwise(self.edges.tolist())]
 
     def factors_of(self, clients: Ids) -> Doubles:
-        """(n, L, 2) of clients (n,), summing to one over them; those never observed start at 1 / n."""
-        found = _looked_up(self.factors, self.clients, clients, otherwise=1 / len(clients))
+        """(n, L, 2) of clients (n,), summing to one over them; those never observed have an equal part."""
+        found = self._standings_of(clients)
         totals = found.sum(axis=0)
         return np.where(totals > 0, found / np.where(totals > 0, totals, 1), 1 / len(clients))
 
     def after(self, clients: Ids, factors: Doubles, seen: Doubles) -> History:
         """The history once clients (n,) have been observed: their factors (n, L, 2), and what was seen (n, L, 3)."""
         everybody, present = np.union1d(self.clients, clients), np.union1d(self.present, clients)
-        table = _looked_up(self.factors, self.clients, everybody, otherwise=0)
-        table[np.searchsorted(everybody, clients)] = factors
+        table = _looked_up(self.standings, self.clients, everybody, otherwise=0)
+        # Together they stand as they stood, however few they are.
+        table[np.searchsorted(everybody, clients)] = factors * self._standings_of(clients).sum(axis=0)
         before = _looked_up(self.trace.swapaxes(0, 1), self.present, present, otherwise=np.nan).swapaxes(0, 1)
         now = _looked_up(np.concatenate([seen, factors], axis=2), clients, present, otherwise=np.nan)
         return replace(
             self,
             clients=everybody,
-            factors=table,
+            standings=table,
             present=present,
             trace=np.concatenate([before, now[None]]),
         )
+
+    def _standings_of(self, clients: Ids) -> Doubles:
+        return _looked_up(self.standings, self.clients, clients, otherwise=1)
 
     def synced(self) -> History:
         """The history with nothing seen since the last sync."""

@@ -68,24 +68,29 @@ class Romoa:
     Fields:
         tensors: where each tensor lies.
         compact: which of the two forms the factors have.
-        factors: a client's, a number a cell: parameter by parameter, or tensor by tensor not selected and selected.
+        standings: a client's, a number a cell: parameter by parameter, or tensor by tensor not selected and selected.
+            F n, where all clients are present; F is a client's part of the standings of those that are.
     """
 
     switches: Switches
     tensors: Sequence[slice]
     compact: bool = False
-    factors: dict[int, list[float]] = field(default_factory=dict)
+    standings: dict[int, list[float]] = field(default_factory=dict)
 
     def observe(self, rows: Array, params: Array, clients: Sequence[int]) -> Observed | None:
         """Steps 1 to 7; None where nobody's upload is finite."""
-        self._recall(clients)
+        for client in clients:
+            self.standings.setdefault(
+                client, [1.0] * (2 * len(self.tensors) if self.compact else self.tensors[-1].stop)
+            )
         observed = self._observed(rows, params)
         if observed is None:
             return None
         beta = self.switches.beta
         for number, cell in enumerate(self._cells(observed.selected)):
-            for client, trust in zip(clients, observed.trust[cell], strict=True):
-                self.factors[client][number] = beta * trust + (1 - beta) * self.factors[client][number]
+            factors, together = self._factors(number, clients), self._together(number, clients)
+            for client, trust, factor in zip(clients, observed.trust[cell], factors, strict=True):
+                self.standings[client][number] = (beta * trust + (1 - beta) * factor) * together
         return observed
 
     def aggregate(self, rows: Array, params: Array, clients: Sequence[int]) -> Synced:
@@ -112,17 +117,15 @@ class Romoa:
     def dense(self, selected: Sequence[bool], clients: Sequence[int]) -> list[list[float]]:
         """F: a list of n for each parameter; the selection matters to the compact form alone."""
         place = (lambda w: 2 * self._tensor(w) + selected[w]) if self.compact else (lambda w: w)
-        return [[self.factors[client][place(w)] for client in clients] for w in range(len(selected))]
+        return [self._factors(place(w), clients) for w in range(len(selected))]
 
-    def _recall(self, clients: Sequence[int]) -> None:
-        """Those never seen get 1/n, and those present sum to one."""
-        n, cells = len(clients), 2 * len(self.tensors) if self.compact else self.tensors[-1].stop
-        for client in clients:
-            self.factors.setdefault(client, [1 / n] * cells)
-        for number in range(cells):
-            total = math.fsum(self.factors[client][number] for client in clients)
-            for client in clients:
-                self.factors[client][number] = self.factors[client][number] / total if total > 0 else 1 / n
+    def _together(self, number: int, clients: Sequence[int]) -> float:
+        return math.fsum(self.standings[client][number] for client in clients)
+
+    def _factors(self, number: int, clients: Sequence[int]) -> list[float]:
+        """F in a cell, of those present: it sums to one over them."""
+        total = self._together(number, clients)
+        return [self.standings[client][number] / total if total > 0 else 1 / len(clients) for client in clients]
 
     def _cells(self, selected: Sequence[bool]) -> list[Cell]:
         if self.compact:

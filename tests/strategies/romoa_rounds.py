@@ -130,6 +130,12 @@ def upload(rng: np.random.Generator, direction: Array, turn: Turn | None = None)
 
 
 def factors(memory: Memory, clients: Sequence[int] = range(10)) -> Array:
-    """(n, cells): every factor there is of these clients."""
+    """(n, cells): the factors of these clients, when all of them and nobody else are there."""
+    found = standings(memory, clients)
+    return found / found.sum(axis=0)
+
+
+def standings(memory: Memory, clients: Sequence[int] = range(10)) -> Array:
+    """(n, cells): by how many times its equal part each of these clients weighs."""
     places = [memory["clients"].tolist().index(client) for client in clients]
-    return memory["factors"].numpy()[places]
+    return memory["standings"].numpy()[places]

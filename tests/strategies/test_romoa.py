@@ -181,7 +181,7 @@ def compare(
             assert result.shares is not None
             agree(result.shares, np.mean(exact.weights, axis=0))
         if expected.compact:
-            same_factors(memory, expected)
+            same_standings(memory, expected)
         same_measures(result.figures, period, [*seen, exact.observed])
 
 
@@ -191,10 +191,10 @@ def agree(result: torch.Tensor, expected: Any) -> None:
     np.testing.assert_allclose(result.double().numpy(), expected, rtol=0, atol=1e-5 * largest)
 
 
-def same_factors(memory: Memory, expected: romoa_by_definition.Romoa) -> None:
-    assert memory["clients"].tolist() == sorted(expected.factors)
-    table = np.array([expected.factors[client] for client in sorted(expected.factors)])
-    agree(memory["factors"], table.reshape(len(table), -1, 2)[:, :, ::-1])
+def same_standings(memory: Memory, expected: romoa_by_definition.Romoa) -> None:
+    assert memory["clients"].tolist() == sorted(expected.standings)
+    table = np.array([expected.standings[client] for client in sorted(expected.standings)])
+    agree(memory["standings"], table.reshape(len(table), -1, 2)[:, :, ::-1])
 
 
 def same_measures(figures: Memory, period: Period, seen: Sequence[Observed | None]) -> None:

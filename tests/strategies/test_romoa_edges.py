@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fedsim.domain import Mistake, Refused
 from strategies.romoa import Romoa
-from tests.strategies.romoa_rounds import LAYOUT, Upload, factors, four_opposite, layout_of, opposite, upload
+from tests.strategies.romoa_rounds import LAYOUT, Upload, factors, four_opposite, layout_of, opposite, standings, upload
 
 
 def test_nobody_moves_where_most_stand_still() -> None:
@@ -73,16 +73,27 @@ def test_who_is_away_is_remembered() -> None:
     assert 10 * factors(rule.observe(back.updates(), memory))[0].max() < 0.9
 
 
+def test_a_cohort_of_silenced_clients_alone_does_not_clear_them() -> None:
+    rule, rng = Romoa(), np.random.default_rng(9)
+    direction, memory = rng.normal(size=30), rule.init(LAYOUT)
+    for _ in range(12):
+        memory = rule.observe(upload(rng, direction, four_opposite).updates(), memory)
+    alone = upload(rng, direction)
+    memory = rule(Upload(alone.rows[:3], alone.params, range(3)).updates(), memory).memory
+    # Among themselves they count as equals; among all they stand as before.
+    assert 10 * factors(memory)[:3].max() < 0.01
+
+
 def test_clients_without_any_say_left_start_anew_where_nobody_else_is() -> None:
     # At this temperature the four's softmax is 0 in float64, and without a past so are their factors.
     rule, rng = Romoa(temperature=1e-4, beta=1.0), np.random.default_rng(9)
     seen = upload(rng, rng.normal(size=30), four_opposite)
     memory = rule.observe(seen.updates(), rule.init(LAYOUT))
-    assert not factors(memory, range(4)).any()
+    assert not standings(memory, range(4)).any()
     alone = Upload(seen.rows[:3], seen.params, range(3))
     result = replace(rule, beta=0.5)(alone.updates(), memory)
     assert torch.allclose(result.step, torch.from_numpy(seen.rows[0]))
-    np.testing.assert_allclose(factors(result.memory, range(3)), 1 / 3)
+    np.testing.assert_allclose(result.figures["factor"][-1], 1 / 3)
 
 
 def test_observing_leaves_its_inputs_alone() -> None:

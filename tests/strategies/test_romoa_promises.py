@@ -18,6 +18,7 @@ from tests.strategies.romoa_rounds import (
     four_opposite,
     opposite,
     play,
+    standings,
     training,
     upload,
 )
@@ -84,9 +85,13 @@ def test_factors_sum_to_one(reading: Any, seed: int) -> None:
     rule = Romoa(reading=reading)
     memory = rule.init(LAYOUT)
     for period in training(seed):
-        for seen in period:
-            memory = rule.observe(seen.updates(), memory)
-            np.testing.assert_allclose(factors(memory, seen.clients).sum(axis=0), 1, rtol=0, atol=1e-6)
+        result = play(rule, period, memory)
+        memory = result.memory
+        found = result.figures["factor"][-1].numpy()
+        np.testing.assert_allclose(found.sum(axis=0), 1, rtol=0, atol=1e-6)
+        # Who comes and goes takes no weight away from the others, and brings none.
+        everybody = memory["clients"].tolist()
+        np.testing.assert_allclose(standings(memory, everybody).sum(axis=0), len(everybody), rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))
