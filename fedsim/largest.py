@@ -35,8 +35,9 @@ def moments_and_largest(rows: Tensor, base: Tensor, count: int, edges: Places) -
     grows, up to some ten.
     """
     marked = torch.zeros(rows.shape[1], dtype=torch.bool, device=rows.device)
+    base = base.detach().to(rows)
     if compiled.suits(rows):
-        origin = base.detach().to(rows).contiguous().numpy()
+        origin = base.contiguous().numpy()
         # Where all are among the largest, it is enough to find one.
         sums = _pass(rows, origin, count if count < rows.shape[1] else 1, edges, marked.numpy())
         if count >= rows.shape[1]:
