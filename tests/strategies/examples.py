@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import torch
 
-from fedsim.domain import Aggregate, Aggregator, Layout, Memory, Refused, Updates
+from fedsim.domain import Aggregate, Aggregator, Layout, Memory, Observer, Refused, Updates
 from fedsim.server import root_samples
 from strategies import RULES
 
@@ -27,6 +28,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "foolsgold": {},
     "signguard": {"byzantine": 1, "shortest": 0.0, "longest": 50.0, "coordinates": 0.5, "seed": 5},
     "flame": {"byzantine": 1, "noise": 0.0},
+    "romoa": {},
     "nnm": {"byzantine": 1},
     "bucketing": {"size": 2, "seed": 5},
 }
@@ -34,10 +36,10 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 
 WRAPPERS = ("nnm", "bucketing")
 
-NOT_WRAPPED = ("foolsgold",)
+NOT_WRAPPED = ("foolsgold", "romoa")
 """Rules that tell clients apart, where wrappers hand on what is nobody's own."""
 
-NOT_TRANSLATED = ("centered_clipping", "norm_clipping", "fltrust", "foolsgold", "signguard", "flame")
+NOT_TRANSLATED = ("centered_clipping", "norm_clipping", "fltrust", "foolsgold", "signguard", "flame", "romoa")
 """Rules with a fixed centre, or to which directions matter: adding c to every update does not add c to the step."""
 
 NOT_UNANIMOUS = ("centered_clipping", "norm_clipping", "foolsgold")
@@ -46,7 +48,7 @@ NOT_UNANIMOUS = ("centered_clipping", "norm_clipping", "foolsgold")
 TIED = ("nnm(krum)", "nnm(multi_krum)", "nnm(bulyan)", "nnm(dnc)")
 """Mixing makes equal rows, groups of which tie in exact arithmetic; rounding decides which is picked."""
 
-RESCALED = ("fltrust", "signguard", "flame")
+RESCALED = ("fltrust", "signguard", "flame", "romoa")
 """Rules whose shares are those of shortened or lengthened updates."""
 
 BY_ENTRY = ("median", "trimmed_mean", "bulyan", "centered_clipping", "norm_clipping")
@@ -54,8 +56,8 @@ BY_ENTRY = ("median", "trimmed_mean", "bulyan", "centered_clipping", "norm_clipp
 
 
 @dataclass(frozen=True)
-class Rooted:
-    """Gives a rule that wants the server's own update the mean of what comes in for one."""
+class Told:
+    """Gives a rule what the server has: weights that uploads start from, and their mean for an update of its own."""
 
     rule: Aggregator
 
@@ -67,12 +69,13 @@ class Rooted:
 
     def __call__(self, updates: Updates, memory: Memory) -> Aggregate:
         root = updates.deltas.double().mean(dim=0).to(updates.deltas)
-        return self.rule(replace(updates, root=root), memory)
+        params = torch.linspace(-3, 2, len(root), dtype=root.dtype, device=root.device)
+        return self.rule(replace(updates, root=root if root_samples(self.rule) else None, params=params), memory)
 
 
 def build(name: str, **inner: Aggregator) -> Aggregator:
     rule: Aggregator = RULES.load(name)(**EXAMPLES[name], **inner)
-    return Rooted(rule) if root_samples(rule) else rule
+    return Told(rule) if root_samples(rule) or isinstance(rule, Observer) else rule
 
 
 def every_rule() -> dict[str, Aggregator]:
@@ -88,15 +91,15 @@ def rule_named(name: str) -> Aggregator:
 
 
 def least(rule: Aggregator) -> int:
-    """The fewest uploads the rule accepts."""
-    n = 0
-    while True:
-        try:
-            rule.require(n)
-        except Refused:
-            n += 1
-        else:
-            return n
+    """The fewest uploads from which on the rule accepts any number; one alone may be a case of its own."""
+    n = 50
+    try:
+        while n > 0:
+            rule.require(n - 1)
+            n -= 1
+    except Refused:
+        pass
+    return n
 
 
 def innermost(name: str) -> str:
