@@ -81,9 +81,9 @@ class Romoa(Settings):
         pattern: P as "pearson" correlation, or as "printed" in eq. 7: C_i / (std D_i std r), which has a unit.
         select_ratio: the paper's gamma in Sec. 3.2; None: 1 / n.
         beta: how much the last observation counts.
-    Memory: ``edges``, ``clients``, ``standings``, ``present`` and ``trace``: see ``History``. A standing is n F, at first
-    1; F is a client's part of the standings of those present, who together keep what they have: a cohort of silenced
-    clients alone counts them as equals, and clears none of them for later.
+    Memory: see ``History``. A client's standing is n F, at first 1, and F its part of the standings of those present,
+    who together keep what they have: a cohort of silenced clients alone counts them as equals, and clears none of them
+    for later.
     Figures: of the observations since the last sync, ``similarity`` (steps, n) S; ``layer_cosine`` and
     ``layer_pattern`` (steps, n, L) C and P; ``factor`` (steps, n, L, 2) F in M and elsewhere; nan where not observed.
     Refuses: an empty round; n = 2, of which none is the majority; a round without ``params``.

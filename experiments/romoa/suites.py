@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,9 @@ def _crossed(
 ) -> list[Unseeded]:
     """Every rule without attack, and against every attack by each number of attackers."""
     clean = [(data, setting, n, 0, rule, CLEAN) for rule in rules]
-    return clean + [(data, setting, n, f, rule, attack) for rule in rules for f in attackers for attack in attacks]
+    crossed = itertools.product(rules, attackers, attacks)
+    # Fang's attack on Krum needs as many honest clients as Krum does.
+    return clean + [(data, setting, n, f, rule, it) for rule, f, it in crossed if it != "krum" or n >= 2 * f + 3]
 
 
 def changes(cell: Cell) -> dict[str, Any]:
