@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from experiments.romoa.bars import Bar, bars, judged, mildest, worst
@@ -69,3 +71,24 @@ def test_bars_say_what_holds() -> None:
 
 def test_the_table_shows_mean_and_worst() -> None:
     assert "| romoa |  | 0.10 (0.12) | 0.25 (0.25) |" in tables(DONE)
+
+
+def test_the_figures_are_drawn_of_what_was_played(tmp_path: Path) -> None:
+    from experiments.romoa.curves import Curves
+    from experiments.romoa.figures import PANELS, draw
+
+    pairs = {pair for _, _, shown in PANELS for pair in shown}
+    curves = Curves((0, 2), ((0.1, 0.1, float("nan"), float("nan")), (0.9, 0.95, 0.8, 0.05)))
+    draw(tmp_path / "f.svg", {cell(*pair, seed=0): curves for pair in pairs}, "a title", "how it was made")
+    assert (tmp_path / "f.svg").read_text(encoding="utf-8").count('id="axes_') == len(PANELS)
+
+
+def test_curves_tell_the_true_label_from_the_poisoned() -> None:
+    from experiments.romoa.curves import FIGURES, play
+
+    found = play(cell("romoa", "boost 10", 0, attackers=1), None)
+    accuracy, trained, true, poisoned = found.values[-1]
+    assert len(FIGURES) == 4
+    assert found.rounds[-1] == 60
+    assert min(accuracy, trained, true) > 0.8
+    assert poisoned < 0.1
