@@ -89,7 +89,9 @@ class RobustStrategy(Strategy):
                 f"RobustStrategy: {type(rule).__name__} measures uploads by the server's own update; give root, a "
                 "function from the model's arrays to those after training on clean samples of the server's"
             )
-        if lookahead < 0 or (lookahead and not isinstance(rule, Observer)):
+        if lookahead < 0:
+            raise Mistake(f"RobustStrategy: lookahead = {lookahead}; must be at least 0")
+        if lookahead and not isinstance(rule, Observer):
             raise Mistake(
                 f"RobustStrategy: lookahead = {lookahead}: {type(rule).__name__} watches no lookahead uploads"
             )

@@ -79,7 +79,8 @@ def _on_grid(config: Config, enrolment: Enrolment, forger: Forger) -> tuple[Grid
     crafting = config.engine.adversary == "clients"
     attacks = bool(forger.adversary.clients)
     ahead = len(lookaheads(config.training))
-    phases = 1 + (attacks and isinstance(forger.adversary.attack, Poison)) + (attacks and crafting) * (1 + ahead)
+    crafted = 1 + (0 if config.attack.late else ahead)
+    phases = 1 + (attacks and isinstance(forger.adversary.attack, Poison)) + (attacks and crafting) * crafted
     settings, deadline = client_settings(config), config.engine.deadline
     carrier = GridCarrier(enrolment, settings, forger.layout.size, deadline, phases, ahead)
     return carrier, replace(forger, carrier=carrier, accomplices=GridAccomplices(carrier) if crafting else None)

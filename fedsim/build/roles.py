@@ -24,9 +24,10 @@ def check(config: Config) -> list[str]:
     watches, several = isinstance(rule, Observer), bool(lookaheads(watched(config, rule).training))
     if config.training.lookahead_every and not watches:
         notes.append(f"training.lookahead_every: {config.strategy.name} watches no lookahead uploads; none are made")
-    if watches and not several and config.training.lookahead_every != 0:
+    every = 1 if config.training.lookahead_every is None else config.training.lookahead_every
+    if watches and not several and every:
         notes.append(
-            f"{config.strategy.name} sees one upload a round: for lookahead uploads set training.steps above 1"
+            f"{config.strategy.name} sees one upload a round: for lookahead uploads set training.steps above {every}"
         )
     if section.late and not several:
         notes.append("attack.late changes nothing: there are no lookahead uploads")
@@ -77,8 +78,9 @@ def adversary_of(config: Config) -> Adversary:
 
 def watched(config: Config, rule: Aggregator) -> Config:
     """The configuration with the lookahead uploads that ``rule`` is to see: none where it does not watch."""
-    training = config.training
-    every = (1 if training.lookahead_every is None else training.lookahead_every) if isinstance(rule, Observer) else 0
+    training, every = config.training, 0
+    if isinstance(rule, Observer) and training.epochs is None:
+        every = 1 if training.lookahead_every is None else training.lookahead_every
     return config.model_copy(update={"training": training.model_copy(update={"lookahead_every": every})})
 
 

@@ -61,7 +61,8 @@ class World:
         """(n, size) where these clients begin to train; None where all of them begin at the broadcast.
 
         theta_i - moving_rate (theta_i - theta), of Algorithm 1 of Romoa. The server reckons it, who has seen what each
-        client trained its model to; the adversary's clients go on from what they honestly would have.
+        client trained its model to; the adversary's clients go on from what they honestly would have. A client that
+        attacks on its own goes on from what it said, for nobody else knows better.
         """
         if state.kept is None:
             return None
@@ -110,9 +111,15 @@ def play_round(state: ServerState, world: World) -> tuple[ServerState, Round]:
 
 
 def _kept(state: ServerState, honest: Uploads) -> Tensor | None:
-    """(clients, size) what each client last trained its model to, where they keep it."""
+    """(clients, size) what each client last trained its model to, where they keep it.
+
+    One whose training came to nothing finite, which is dropped like an upload that did not come, keeps what it had: it
+    would never come back from there.
+    """
     if state.kept is None:
         return None
+    trained = state.params + honest.rows
+    finite = trained.isfinite().all(dim=1).cpu()
     kept = state.kept.clone()
-    kept[honest.clients] = state.params + honest.rows
+    kept[honest.clients[finite]] = trained[finite]
     return kept

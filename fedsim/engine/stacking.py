@@ -212,4 +212,5 @@ def _narrowed(optimizer: torch.optim.Optimizer | Descent, active: int) -> list[T
 
 def one_step(training: TrainingSection) -> bool:
     """Whether clients take a single step, all from the same model."""
-    return training.algorithm == "fedsgd" or (training.epochs is None and training.steps in (None, 1))
+    alone = training.algorithm == "fedsgd" or (training.epochs is None and training.steps in (None, 1))
+    return alone and training.moving_rate == 1
