@@ -47,7 +47,7 @@ def main(
     os.environ.setdefault("FLWR_LOG_LEVEL", "WARNING")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    from fedsim.build import TABLES, check
+    from fedsim.build import TABLES, answers, check
     from fedsim.config import read
     from fedsim.deployment.keys import Keys
     from fedsim.deployment.superlink import superlink
@@ -74,7 +74,7 @@ def main(
             raise Mistake(f"{label}: this run is there already, in {folder.path}; --force runs it again")
         if tls is None and host not in ("127.0.0.1", "localhost", "::1"):
             display.note("without --tls, whoever reaches this port is a client, and nothing is encrypted")
-        with superlink(host, port, None if tls is None else Keys(tls)) as grid:
+        with superlink(host, port, None if tls is None else Keys(tls), answers=answers(wanted)) as grid:
             display.note(f"listening on {host}:{grid.port}; waiting for {count} clients")
             enrolment = Enrolment(grid, count, display.note)
             if not enrolment.wait(wait):

@@ -2,7 +2,7 @@
 
 from fedsim.build.experiment import Experiment, experiment
 from fedsim.build.federation import Federation, federation, tested
-from fedsim.build.roles import adversary_of, check, client_settings, rule_of, rule_shown
+from fedsim.build.roles import adversary_of, answers, check, client_settings, rule_of, rule_shown
 from fedsim.build.tables import TABLES
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Experiment",
     "Federation",
     "adversary_of",
+    "answers",
     "check",
     "client_settings",
     "experiment",

@@ -84,6 +84,11 @@ def watched(config: Config, rule: Aggregator) -> Config:
     return config.model_copy(update={"training": training.model_copy(update={"lookahead_every": every})})
 
 
+def answers(config: Config) -> int:
+    """With how many models a client answers one: its own, and those ahead of it."""
+    return 1 + len(lookaheads(watched(config, rule_of(config)).training))
+
+
 def client_settings(config: Config) -> str:
     """The part of a configuration that clients on a grid act on, as TOML; the server's own affairs stay out.
 

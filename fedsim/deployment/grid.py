@@ -69,9 +69,9 @@ class LinkGrid(HttpGrid):
 
     A SuperLink that does not answer for ``PATIENCE`` seconds is an error; Flower's tries for ever.
 
-    A reply may have as many numbers as the largest message that was sent, for clients answer a model with a model, and
-    ``LITTLE`` beside them. Flower's takes what comes, and makes a few thousand bytes fill the memory if their sender
-    likes. A part comes as a whole, and its size is known then: the door lets through none above 8 MiB.
+    A reply may have as many numbers as the largest message that was sent, ``answers`` times, for clients answer a model
+    with so many, and ``LITTLE`` beside them. Flower's takes what comes, and makes a few thousand bytes fill the memory
+    if their sender likes. A part comes as a whole, and its size is known then: the door lets through none above 8 MiB.
 
     Fields:
         keyed: whether each node is the client that its registered key is of, and ``proven`` tells which. Of a Grid that
@@ -81,14 +81,16 @@ class LinkGrid(HttpGrid):
 
     keyed: bool
 
-    def __init__(self, address: str, authority: bytes | None, token: str, secret: str, keyed: bool = False) -> None:
+    def __init__(
+        self, address: str, authority: bytes | None, token: str, secret: str, keyed: bool = False, answers: int = 1
+    ) -> None:
         super().__init__(address, authority is None, authority, token=token)
         self._retry_invoker.max_time = PATIENCE
         self._retry_invoker.should_giveup = _impatient(self._retry_invoker.should_giveup)
         self._secret = secret
         self.keyed = keyed
         self._arriving: dict[str, Arriving] = {}
-        self._largest = 0
+        self._largest, self._answers = 0, answers
 
     @property
     def port(self) -> int:
@@ -161,7 +163,7 @@ class LinkGrid(HttpGrid):
         """The reply if it is here in full, or what stands for one that never will be."""
         import httpx
 
-        arriving, allowed = self._arriving[message_id], self._largest + LITTLE
+        arriving, allowed = self._arriving[message_id], self._answers * self._largest + LITTLE
         pull = make_pull_object_fn_protobuf(self._runtime_client.PullObject, self.node, self._number)
         try:
             if not arriving.fetch(pull, allowed):

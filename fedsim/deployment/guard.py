@@ -61,10 +61,12 @@ class Guard:
     Fields:
         app: the handlers.
         store: where the SuperLink keeps messages' parts.
+        answers: with how many models a client answers one.
     """
 
     app: App
     store: InMemoryObjectStore
+    answers: int = 1
     _senders: defaultdict[int, _Sender] = field(default_factory=lambda: defaultdict(_Sender))
     _sending: int = 0
     _heaviest: int = 0
@@ -90,8 +92,8 @@ class Guard:
 
     @property
     def allowed(self) -> int:
-        """Bytes that a reply may have: what the heaviest message had, and a little."""
-        return self._heaviest + LITTLE
+        """Bytes that a reply may have: what the heaviest message had, for each answer, and a little."""
+        return self.answers * self._heaviest + LITTLE
 
     def _judge(self, path: str, asked: Any) -> None:
         if path == RUNTIME + ANNOUNCES:

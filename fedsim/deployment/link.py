@@ -31,6 +31,7 @@ class LinkSettings:
         listening: file descriptor of the socket to serve, bound and inherited.
         secret: opens what nodes must not reach.
         authority, certificate, key: paths of TLS files; all None without TLS, and then nodes need no key either.
+        answers: with how many models a client answers one.
     """
 
     listening: int
@@ -38,6 +39,7 @@ class LinkSettings:
     authority: str | None
     certificate: str | None
     key: str | None
+    answers: int = 1
 
     def line(self) -> bytes:
         """As the process reads it."""
@@ -93,7 +95,7 @@ def serve(settings: LinkSettings) -> None:
     )
     app = create_app(config, SuperLinkLifespan)
     # The innermost: Flower has checked by then who is asking.
-    app.user_middleware.append(Middleware(Guard, store=bound(app)))
+    app.user_middleware.append(Middleware(Guard, store=bound(app), answers=settings.answers))
     Connection.crowd = min(CROWD, _limit_files(2 * CROWD) - SPARE)
     running = uvicorn.Config(
         Door(app, settings.secret, _signer(app)),

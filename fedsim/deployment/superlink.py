@@ -46,11 +46,14 @@ STARTUP = 60.0
 
 
 @contextlib.contextmanager
-def superlink(host: str, port: int, keys: Keys | None = None, client_app: str = "fedsim.app:app") -> Iterator[LinkGrid]:
+def superlink(
+    host: str, port: int, keys: Keys | None = None, client_app: str = "fedsim.app:app", answers: int = 1
+) -> Iterator[LinkGrid]:
     """A SuperLink that listens on ``host``:``port`` (0: any free one), and a Grid with a run started on it.
 
     With ``keys``, it speaks TLS and lets in only nodes whose public keys are in that folder. ``client_app`` is what
-    stock SuperNodes load, from their own installed package; nodes of ours bring their own. It lives in a child process,
+    stock SuperNodes load, from their own installed package; nodes of ours bring their own. ``answers`` says with how
+    many models clients answer one, which bounds what is taken in. It lives in a child process,
     which ends with this one whatever happens and leaves nothing behind. On the way out, nodes of ours are told that
     there is no more work.
     """
@@ -60,10 +63,10 @@ def superlink(host: str, port: int, keys: Keys | None = None, client_app: str = 
     listening = _listen(host, port)
     authority = None if keys is None else keys.authority.read_bytes()
     address = f"{_reachable(host)}:{listening.getsockname()[1]}"
-    with _child(listening, secret, keys) as (child, log), contextlib.ExitStack() as stack:
+    with _child(listening, secret, keys, answers) as (child, log), contextlib.ExitStack() as stack:
         _wait_until_up(child, log, address, authority)
         _start_run(address, authority, secret, keys, client_app)
-        grid = stack.enter_context(_grid(address, authority, secret, keyed=keys is not None))
+        grid = stack.enter_context(_grid(address, authority, secret, keys is not None, answers))
         stack.callback(_say_farewell, grid, child)
         yield grid
 
@@ -88,7 +91,9 @@ def _reachable(host: str) -> str:
 
 
 @contextlib.contextmanager
-def _child(listening: socket.socket, secret: str, keys: Keys | None) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def _child(
+    listening: socket.socket, secret: str, keys: Keys | None, answers: int
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """The process, and the file it logs to."""
     settings = LinkSettings(
         listening=listening.fileno(),
@@ -96,6 +101,7 @@ def _child(listening: socket.socket, secret: str, keys: Keys | None) -> Iterator
         authority=None if keys is None else str(keys.authority.resolve()),
         certificate=None if keys is None else str(keys.certificate.resolve()),
         key=None if keys is None else str(keys.key.resolve()),
+        answers=answers,
     )
     with tempfile.TemporaryDirectory(prefix="fedsim-") as home:
         log = Path(home) / "superlink.log"
@@ -191,13 +197,13 @@ clientapp = "{client_app}"
 
 
 @contextlib.contextmanager
-def _grid(address: str, authority: bytes | None, secret: str, keyed: bool) -> Iterator[LinkGrid]:
+def _grid(address: str, authority: bytes | None, secret: str, keyed: bool, answers: int) -> Iterator[LinkGrid]:
     """The Grid of the run that waits: this process takes its ServerApp's place."""
     with RuntimeHttpClient.from_server_address(
         address, authority is None, authority, [SecretInterceptor(secret), RuntimeVersionHttpInterceptor("fedsim")]
     ) as runtime:
         acquired = runtime.AcquireTask(runtime_pb2.AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
-    grid = LinkGrid(address, authority, acquired.token, secret, keyed)
+    grid = LinkGrid(address, authority, acquired.token, secret, keyed, answers)
     client = grid._runtime_client
     task = client.PullTaskInput(runtime_pb2.PullTaskInputRequest())
     TaskIdentity.task_id = task.task_id

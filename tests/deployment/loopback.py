@@ -145,10 +145,10 @@ class Federation:
 
 
 @contextmanager
-def federated(folder: Path, keys: Keys | None, count: int) -> Iterator[Federation]:
+def federated(folder: Path, keys: Keys | None, count: int, answers: int = 1) -> Iterator[Federation]:
     with ExitStack() as stack:
         processes = Processes(folder)
         stack.callback(processes.end)
-        grid = stack.enter_context(superlink("127.0.0.1", 0, keys))
+        grid = stack.enter_context(superlink("127.0.0.1", 0, keys, answers=answers))
         told: list[str] = []
         yield Federation(grid, keys, processes, Enrolment(grid, count, told.append), told)

@@ -123,8 +123,8 @@ def reply(*parts: bytes, content: bytes) -> Link:
     return Link(by_name(*parts, content, root), named(root), [named(each) for each in (content, *parts)])
 
 
-def grid(link: Link, largest: int = 0) -> LinkGrid:
-    made = LinkGrid("127.0.0.1:1", None, "token", "secret")
+def grid(link: Link, largest: int = 0, answers: int = 1) -> LinkGrid:
+    made = LinkGrid("127.0.0.1:1", None, "token", "secret", answers=answers)
     made._client = link  # type: ignore[assignment]
     made._largest = largest
     return made
@@ -142,6 +142,13 @@ def record_of(theta: bytes, *pieces: bytes) -> Link:
     record = part("ArrayRecord", [named(theta)], json.dumps({"theta": named(theta)}).encode())
     content = part("RecordDict", [named(record)], json.dumps({"arrays": named(record)}).encode())
     return reply(record, theta, *pieces, content=content)
+
+
+def test_who_is_asked_for_several_models_may_send_as_many() -> None:
+    piece = part("ArrayChunk", [], b"x" * 2 * MEBI)
+    link = record_of(array(piece, named_as=[0] * 6), piece)
+    assert pulled(grid(link, 4 * MEBI, answers=3)).has_content()
+    assert pulled(grid(link, 4 * MEBI, answers=2)).has_error()
 
 
 def test_a_row_comes_through() -> None:

@@ -148,6 +148,16 @@ def test_a_reply_may_be_as_large_as_what_was_sent() -> None:
     assert bring(guard, 1) == (403, "the reply is too large")
 
 
+def test_where_clients_answer_with_several_models_a_reply_may_be_as_large_as_these() -> None:
+    guard, _, _ = guarded()
+    guard.answers = 3
+    sends(guard, 2 * LITTLE)
+    push(guard, reply(named(b"a")))
+    for _ in range(AGAIN * 7):
+        assert bring(guard, LITTLE) == (200, "")
+    assert bring(guard, 1) == (403, "the reply is too large")
+
+
 def test_parts_of_no_reply_do_not_pass() -> None:
     guard, asked, _ = guarded()
     assert bring(guard, 1) == (403, "the reply is too large")
