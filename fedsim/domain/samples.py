@@ -40,7 +40,7 @@ class Dataset:
 
     def take(self, indices: Tensor) -> Dataset:
         """The samples at ``indices`` (k,), in that order."""
-        return Dataset(self.inputs[indices], self.labels[indices], self.classes)
+        return Dataset(self.inputs.index_select(0, indices), self.labels.index_select(0, indices), self.classes)
 
     def batch(self, indices: NDArray[np.int64]) -> Dataset:
         """The samples at ``indices`` (k,), as a generator of numpy's draws them."""
