@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Gt
 
 from clients.base import Malicious
-from fedsim.domain import Knowledge, Refused
+from fedsim.domain import Count, Knowledge, Refused
 from fedsim.lazy import torch
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Fang(Malicious):
         against: the rule to break; auto is krum where the server's rule is seen to pick by distances and n >= 2f + 3,
             else trimmed_mean.
         b: how far beyond the extremes.
+        feared: how many Byzantine clients the Krum to be broken is set to fear; f when left out.
     Knowledge: "honest" is the paper's full knowledge, "own" its partial one; "rule" lets ``auto`` choose.
     Refuses: knowledge "own" with fewer than two clients; against krum, where krum promises nothing (n < 2f + 3), or
         where under knowledge "own" the colluders are fewer than 4, too few to play Krum among themselves.
@@ -58,6 +59,7 @@ class Fang(Malicious):
 
     against: Literal["auto", "krum", "median", "trimmed_mean"] = "auto"
     b: Annotated[float, Gt(1)] = 2.0
+    feared: Count | None = None
 
     def require(self, n: int, f: int, knowledge: Knowledge) -> None:
         """See Refuses; ``n`` and ``f`` of one round."""
@@ -65,8 +67,9 @@ class Fang(Malicious):
             raise Refused(f"fang refuses f = {f} attackers that see only their own updates: it takes a spread from 2")
         if self.against != "krum":
             return
-        if n < 2 * f + 3:
-            raise Refused(f"fang against krum refuses n = {n}, f = {f}: krum needs n >= 2f + 3 = {2 * f + 3}")
+        feared = f if self.feared is None else self.feared
+        if n < 2 * feared + 3:
+            raise Refused(f"fang against krum refuses n = {n}, f = {feared}: krum needs n >= 2f + 3 = {2 * feared + 3}")
         if knowledge == "own" and f < 4:
             raise Refused(
                 f"fang against krum refuses f = {f} attackers that see only their own updates: "
@@ -76,13 +79,14 @@ class Fang(Malicious):
     def __call__(self, view: View, rng: Generator) -> Tensor:
         """(f, d)."""
         if self._rule(view) == "krum":
-            return against_krum(view).expand_as(view.own).clone()
+            return against_krum(view, self.feared).expand_as(view.own).clone()
         return self._beyond(view, rng)
 
     def _rule(self, view: View) -> str:
         if self.against != "auto":
             return self.against
-        picks = type(view.rule).__name__ in KRUM_LIKE and view.n >= 2 * len(view.own) + 3
+        feared = len(view.own) if self.feared is None else self.feared
+        picks = type(view.rule).__name__ in KRUM_LIKE and view.n >= 2 * feared + 3
         return "krum" if picks else "trimmed_mean"
 
     def _beyond(self, view: View, rng: Generator) -> Tensor:
@@ -100,23 +104,26 @@ class Fang(Malicious):
         return near + share * (far - near)
 
 
-def against_krum(view: View) -> Tensor:
-    """(d,) -lambda s for the largest lambda with which Krum picks it; 0 where there is none."""
+def against_krum(view: View, feared: int | None = None) -> Tensor:
+    """(d,) -lambda s for the largest lambda with which Krum picks it; 0 where there is none.
+
+    Krum fears as many as there are crafted rows, or ``feared``.
+    """
     seen = view.seen.double()
     sign = seen.mean(dim=0).sign()
     if view.honest is not None:
-        scale = _largest(seen, sign, len(view.own))
+        scale = _largest(seen, sign, len(view.own), feared)
     else:
         # Partial knowledge: the colluders' honest updates stand for all, with as few crafted ones as it takes.
-        tried = (_largest(seen, sign, copies) for copies in range(1, len(seen) - 2))
+        tried = (_largest(seen, sign, copies, None) for copies in range(1, len(seen) - 2))
         scale = next((found for found in tried if found > 0), 0.0)
     return (-scale * sign).to(view.own.dtype)
 
 
-def _largest(honest: Tensor, sign: Tensor, f: int) -> float:
+def _largest(honest: Tensor, sign: Tensor, f: int, feared: int | None) -> float:
     """The largest lambda for which Krum, among ``honest`` (h, d) and f rows -lambda s, picks one of these."""
     h, width = len(honest), max(float(sign.abs().sum()), 1.0)
-    neighbours = h - 2
+    neighbours = h - 2 if feared is None else h + f - feared - 2
     if neighbours < 1:
         return 0.0
     apart = torch.cdist(honest, honest, compute_mode="donot_use_mm_for_euclid_dist").square()
@@ -124,7 +131,7 @@ def _largest(honest: Tensor, sign: Tensor, f: int) -> float:
     sums = apart.sort(dim=1).values.cumsum(dim=1)
     squares, along = honest.square().sum(dim=1), honest @ sign
     # Theorem 1, in updates: the broadcast model is 0.
-    bound = math.sqrt(float(sums[:, neighbours].min()) / max((h - f - 1) * width, 1.0))
+    bound = math.sqrt(float(sums[:, min(neighbours, h - 1)].min()) / max((neighbours - f + 1) * width, 1.0))
     bound += math.sqrt(float(squares.max()) / width)
 
     def largest_picked(scales: Tensor) -> int | None:
@@ -132,7 +139,8 @@ def _largest(honest: Tensor, sign: Tensor, f: int) -> float:
         to_crafted = squares + scales[:, None] * (2 * along + scales[:, None] * width)
         crafted = to_crafted.sort(dim=1).values[:, : max(neighbours - (f - 1), 0)].sum(dim=1)
         # The least sum with j crafted neighbours, over j.
-        with_crafted = (sums[:, neighbours - j] + j * to_crafted for j in range(min(f, neighbours) + 1))
+        counts = range(max(neighbours - h + 1, 0), min(f, neighbours) + 1)
+        with_crafted = (sums[:, neighbours - j] + j * to_crafted for j in counts)
         picked = crafted * CLEAR < reduce(torch.minimum, with_crafted).amin(dim=1)
         return int(picked.int().argmax()) if bool(picked.any()) else None
 

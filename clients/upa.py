@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from clients.alie import ALittleIsEnough
 from clients.base import Malicious
 from clients.fang import KRUM_LIKE, Fang
-from fedsim.domain import Knowledge, Mistake, Positive, Refused
+from fedsim.domain import Count, Knowledge, Mistake, Positive, Refused
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -34,6 +34,7 @@ class UntargetedPoisoning(Malicious):
             else opposite.
         scale: lambda; the problem as printed has no largest solution under averaging. Of opposite and sign only.
         against: another way to choose the form, by the rule that is feared; in place of ``form``.
+        feared: of the form krum, as Fang's.
     Knowledge: with "honest", the other clients' updates; with "own", its own clients'.
     Refuses: what the chosen form refuses; attackers that are no minority (f >= n/2), which the paper excludes.
     Cost: O(h d); of krum O(n^2 d).
@@ -43,6 +44,7 @@ class UntargetedPoisoning(Malicious):
     form: Literal["auto", "opposite", "sign", "fang", "krum", "alie"] = "auto"
     scale: Positive = 3.0
     against: Literal["mean", "median", "trimmed_mean", "krum", "multi_krum", "bulyan"] | None = None
+    feared: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,4 +92,4 @@ class UntargetedPoisoning(Malicious):
         """The attack of another paper that a form stands for."""
         if form == "alie":
             return ALittleIsEnough()
-        return {"fang": Fang(against="trimmed_mean"), "krum": Fang(against="krum")}.get(form)
+        return {"fang": Fang(against="trimmed_mean"), "krum": Fang(against="krum", feared=self.feared)}.get(form)

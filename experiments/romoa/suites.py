@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +26,13 @@ UPA: Mapping[str, Settings] = {
     "fang": {"name": "upa", "form": "fang"},
     "krum": {"name": "upa", "form": "krum"},
 }
-TARGETED = {"name": "tpa", "samples": 10}
+TARGETED = {"name": "tpa", "samples": 10, "share": 0.24}
+"""Ten targets beside the samples of a batch."""
 TPA: Mapping[str, Settings] = {
     "boost 2": {**TARGETED, "boost": 2.0},
     "boost 10": {**TARGETED, "boost": 10.0},
     "exact": {**TARGETED, "exact": True},
+    "exact, gently": {**TARGETED, "exact": True, "share": 0.1},
 }
 LATE: Mapping[str, Settings] = {
     "late opposite 30": {"name": "upa", "form": "opposite", "scale": 30.0, "late": True},
@@ -82,16 +83,14 @@ def _crossed(
 ) -> list[Unseeded]:
     """Every rule without attack, and against every attack by each number of attackers."""
     clean = [(data, setting, n, 0, rule, CLEAN) for rule in rules]
-    crossed = itertools.product(rules, attackers, attacks)
-    # Fang's attack on Krum needs as many honest clients as Krum does.
-    return clean + [(data, setting, n, f, rule, it) for rule, f, it in crossed if it != "krum" or n >= 2 * f + 3]
+    return clean + [(data, setting, n, f, rule, attack) for rule in rules for f in attackers for attack in attacks]
 
 
 def changes(cell: Cell) -> dict[str, Any]:
     """What sets a cell apart from the base."""
     strategy = dict(RULES[cell.rule])
     if strategy["name"] == "krum":
-        strategy["byzantine"] = min(cell.attackers, (cell.clients - 3) // 2)
+        strategy["byzantine"] = _feared(cell)
     found = {
         "seed": cell.seed,
         "clients": {"count": cell.clients},
@@ -103,6 +102,11 @@ def changes(cell: Cell) -> dict[str, Any]:
     return found
 
 
+def _feared(cell: Cell) -> int:
+    """As many as attack, or as Krum can."""
+    return min(cell.attackers, (cell.clients - 3) // 2)
+
+
 def _attack(cell: Cell) -> Settings:
     if cell.attack == CLEAN:
         return {"name": "none"}
@@ -112,5 +116,7 @@ def _attack(cell: Cell) -> Settings:
         # Beyond what float32 holds.
         return {"name": "random", "sigma": 1e39}
     attack = {**UPA, **TPA, **LATE}[cell.attack]
+    if cell.attack == "krum":
+        attack = {**attack, "feared": _feared(cell)}
     # A horse for a cat, where the others take a six for a three.
     return {**attack, "source": 7} if cell.data == "cifar10" and attack["name"] == "tpa" else attack

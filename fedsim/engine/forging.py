@@ -79,8 +79,8 @@ class Forger:
 
         An attack that its own paper rules out for this round's numbers of clients does not strike in it.
         """
-        idle = Turn(self, honest, params, round, chosen, last)
-        own = idle.own
+        own = torch.isin(honest.clients, torch.tensor(self.adversary.clients, dtype=torch.int64))
+        idle = Turn(self, honest, own, params, round, chosen, last)
         f = int(own.sum())
         if f == 0 or not self.adversary.schedule.strikes(round, self.seed):
             return idle
@@ -115,6 +115,7 @@ class Turn:
 
     Fields:
         honest: all uploads as they honestly are.
+        own: (n,) which of them are the adversary's clients'.
         params: (size,) the broadcast.
         chosen: how many clients were asked.
         last: (d,) how the broadcast weights have changed since the round before, where that is known.
@@ -124,18 +125,13 @@ class Turn:
 
     forger: Forger
     honest: Uploads
+    own: Tensor
     params: Tensor
     round: int
     chosen: int
     last: Tensor | None
     strikes: bool = False
     poisoned: Uploads | None = None
-
-    @property
-    def own(self) -> Tensor:
-        """(n,) which uploads are the adversary's clients'."""
-        malicious = self.forger.adversary.clients
-        return torch.tensor([client in malicious for client in self.honest.clients.tolist()], dtype=torch.bool)
 
     def ahead(self, moment: int, memory: Memory) -> Uploads:
         """What is uploaded at a lookahead, from 0, when the server remembers ``memory``."""

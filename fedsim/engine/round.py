@@ -93,9 +93,9 @@ def play_round(state: ServerState, world: World) -> tuple[ServerState, Round]:
     settled = settle(state, sent, world.rule, world.layout, world.server, root, memory)
     after = replace(settled.state, kept=kept)
     tested = world.evaluate(after.params) if world.evaluated(number) else {}
-    malicious = world.forger.adversary.clients
+    malicious = set(world.forger.adversary.clients)
     attackers = tuple(client for client in chosen if client in malicious)
-    struck = turn.strikes and any(client in attackers for client in sent.clients.tolist())
+    struck = turn.strikes and any(client in malicious for client in sent.clients.tolist())
     record = Round(
         number=number,
         clients=tuple(chosen),

@@ -83,17 +83,32 @@ def test_krum_picks_it_with_the_largest_lambda_of_a_fine_scan(f, h, d, offset, s
         assert chosen.shares[:h].sum() == 0
 
 
-def scanned(honest, sign, f):
+@pytest.mark.parametrize(("f", "feared", "h"), [(4, 3, 6), (3, 1, 7), (2, 3, 9), (1, 0, 4)])
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_krum_that_fears_another_number_it_knows_what_that_picks(f, feared, h, seed):
+    honest = np.random.default_rng(seed).normal(0.4, 1, size=(h, 20)).astype(np.float32)
+    forged = Fang(against="krum", feared=feared)(view(torch.zeros(f, 20), torch.from_numpy(honest)), rng())
+    sign = np.sign(honest.astype(float).mean(axis=0))
+    found = -float(forged[0] @ torch.from_numpy(sign).float()) / 20
+    assert found == pytest.approx(scanned(honest.astype(float), sign, f, feared), rel=0.01)
+    if found:
+        rows = torch.cat([torch.from_numpy(honest), forged])
+        chosen = Krum(feared)(Updates(rows, torch.ones(len(rows)), torch.arange(len(rows))), {})
+        assert torch.equal(chosen.step, forged[0])
+
+
+def scanned(honest, sign, f, feared=None):
     """The largest scale of a ladder of steps of 0.2 % with which a crafted row is picked; 0 where none is."""
     h = len(honest)
+    nearest = h + f - (f if feared is None else feared) - 2
     scales = 20 * 0.998 ** np.arange(6000)
     apart = ((honest[:, None] - honest) ** 2).sum(axis=2)
     np.fill_diagonal(apart, np.inf)
     for scale in scales:
         to = ((honest + scale * sign) ** 2).sum(axis=1)
-        crafted = np.sort(np.concatenate([np.zeros(f - 1), to]))[: h - 2].sum()
+        crafted = np.sort(np.concatenate([np.zeros(f - 1), to]))[:nearest].sum()
         table = np.sort(np.concatenate([apart, np.repeat(to[:, None], f, axis=1)], axis=1), axis=1)
-        if crafted < table[:, : h - 2].sum(axis=1).min():
+        if crafted < table[:, :nearest].sum(axis=1).min():
             return scale
     return 0.0
 
