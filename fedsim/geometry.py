@@ -33,10 +33,15 @@ def column_chunks(rows: int, columns: int) -> Iterator[slice]:
 
 
 def weighted_sum(rows: Tensor, weights: Tensor) -> Tensor:
-    """(d,) the sum of the rows of (n, d), each times its weight (n,): one pass, over rows that weigh anything."""
+    """(d,) the sum of the rows of (n, d), each times its weight (n,): one pass, over rows that weigh anything.
+
+    A row that weighs nothing may be anything, nan included.
+    """
     weights = weights.to(rows)
     if not compiled.suits(rows, times=4):
-        return torch.mv(rows.T, weights)
+        found, some = torch.mv(rows.T, weights), weights != 0
+        # Nothing times nan is nan. To leave rows out beforehand would copy the others each time.
+        return found if some.all() or found.isfinite().all() else torch.mv(rows[some].T, weights[some])
     from fedsim.compiled import sums
 
     found, heavy = torch.empty_like(rows[0]), weights.numpy().nonzero()[0]

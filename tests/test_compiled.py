@@ -16,18 +16,24 @@ import torch
 from fedsim import compiled
 
 _AGAIN = """
-import torch
+import numpy, torch
 from fedsim import compiled
 from fedsim.geometry import gram, rough_gram, squared_distances, squared_distances_to, weighted_sum
+from fedsim.largest import moments_and_largest
+from fedsim.likeness import likeness
 from fedsim.middles import trimmed_mean
-from fedsim.compiled import columns, distances, products, sums
+from fedsim.compiled import alignment, columns, distances, largest, products, sums
 compiled._WORTH = 1
 rows = torch.randn(12, 300)
 rows[1] = rows[0]
 gram(rows), rough_gram(rows), squared_distances(rows), squared_distances_to(rows, rows[0])
 weighted_sum(rows, torch.ones(12)), trimmed_mean(rows, 2)
+edges = numpy.array([0, 100, 300])
+own, marked = moments_and_largest(rows, rows[0], 30, edges)
+likeness(rows, own, rows[0], marked, edges)
 summing = [products._gram, distances._pair_distances, distances._point_distances, sums._weighted_sum]
-print(sum(sum(loop.stats.cache_misses.values()) for loop in [*summing, columns._window_means]))
+watching = [largest._look, largest.mark, alignment._products]
+print(sum(sum(loop.stats.cache_misses.values()) for loop in [*summing, *watching, columns._window_means]))
 """
 
 

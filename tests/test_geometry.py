@@ -180,6 +180,22 @@ def test_weighted_sum_of_nothing_is_zero():
     assert weighted_sum(torch.ones(3, 50), torch.zeros(3)).tolist() == [0] * 50
 
 
+@pytest.mark.parametrize(
+    ("kind", "nothing"), [(torch.float32, 0.0), (torch.float32, -0.0), (torch.float32, 1e-60), (torch.float64, 0.0)]
+)
+def test_rows_that_weigh_nothing_may_be_anything(kind, nothing):
+    rows = torch.randn(12, 700, generator=torch.Generator().manual_seed(0)).to(kind)
+    weights = torch.linspace(-1, 2, 12, dtype=torch.float64)
+    weights[[0, 3, 11]] = nothing
+    expected = weights @ rows.double()
+    rows[0, 5], rows[3, 100:200], rows[11] = torch.inf, torch.nan, -3e38
+    found = weighted_sum(rows, weights)
+    assert found.dtype == kind
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-5)
+    weights[3] = 0.5
+    assert weighted_sum(rows, weights).isnan().tolist() == [100 <= at < 200 for at in range(700)]
+
+
 def test_rough_products_are_within_what_distances_allow(exact):
     if exact:
         pytest.skip("for compiled loops")
