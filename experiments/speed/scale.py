@@ -78,12 +78,15 @@ def child(chosen: int, registered: int, terms: str) -> None:
 
     from fedsim.build import experiment
     from fedsim.engine.round import play_round
+    from fedsim.geometry import weighted_sum
 
     asked = Terms(**json.loads(terms))
     torch.set_num_threads(asked.threads)
     # What is loaded at first use is no part of the experiment.
     warm = experiment(SMALL.config(10, asked))
     play_round(warm.state, warm.world)
+    # numba, with its compiler, for matrices of many entries.
+    weighted_sum(torch.ones(10, 1 << 19), torch.ones(10))
     before = peak_megabytes()
     built = experiment(SMALL.config(registered, asked, clients={"per_round": chosen}))
     state, seconds = built.state, []
