@@ -41,7 +41,7 @@ def weighted_sum(rows: Tensor, weights: Tensor) -> Tensor:
     if not compiled.suits(rows, times=4):
         found, some = torch.mv(rows.T, weights), weights != 0
         # Nothing times nan is nan. To leave rows out beforehand would copy the others each time.
-        return found if some.all() or found.isfinite().all() else torch.mv(rows[some].T, weights[some])
+        return found if some.all() or found.sum().isfinite() else torch.mv(rows[some].T, weights[some])
     from fedsim.compiled import sums
 
     found, heavy = torch.empty_like(rows[0]), weights.numpy().nonzero()[0]
