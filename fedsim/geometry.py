@@ -39,9 +39,12 @@ def weighted_sum(rows: Tensor, weights: Tensor) -> Tensor:
     """
     weights = weights.to(rows)
     if not compiled.suits(rows, times=4):
-        found, some = torch.mv(rows.T, weights), weights != 0
-        # Nothing times nan is nan. To leave rows out beforehand would copy the others each time.
-        return found if some.all() or found.sum().isfinite() else torch.mv(rows[some].T, weights[some])
+        found = torch.mv(rows.T, weights)
+        if 0 in weights.tolist() and not found.sum().isfinite():
+            # Nothing times nan is nan. To leave rows out beforehand would copy the others each time.
+            some = weights != 0
+            found = torch.mv(rows[some].T, weights[some])
+        return found
     from fedsim.compiled import sums
 
     found, heavy = torch.empty_like(rows[0]), weights.numpy().nonzero()[0]
