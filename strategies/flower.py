@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from logging import INFO, WARNING, getLogger
@@ -15,11 +13,12 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from fedsim.config import ServerSection
-from fedsim.domain import Aggregator, Drop, Mistake, Observer, Round, ServerState, Uploads
+from fedsim.domain import Aggregator, Mistake, Observer, Round, ServerState, Uploads
 from fedsim.lazy import torch
 from fedsim.seeds import stream
 from fedsim.server import Settled, observe, root_samples, settle
 from fedsim.transport import Codec, Malformed, is_statistic
+from strategies.replies import Replies, means, metrics_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,7 +120,7 @@ class RobustStrategy(Strategy):
         self._state: ServerState | None = None
         self._broadcast = ArrayRecord()
         self._chosen: list[int] = []
-        self._rows = torch.empty(len(self.records), 0, 0)
+        self._replies: Replies | None = None
 
     def summary(self) -> None:
         """Log the rule and the server's settings."""
@@ -146,14 +145,15 @@ class RobustStrategy(Strategy):
         """The new model, or None when the round changes nothing; and the figures of the round."""
         assert self._codec is not None
         assert self._state is not None
-        uploads, metrics = self._read(list(replies))
+        assert self._replies is not None
+        clients = {node: self.nodes[node] for node in self._chosen}
+        uploads, metrics = self._replies.read(list(replies), clients, self._state.params)
         settled = self._settled(uploads)
         # The matrix of uploads is used again: nothing that lasts may be a view into it.
         memory = {name: tensor.clone() for name, tensor in settled.state.memory.items()}
         self._state = replace(settled.state, memory=memory, momentum=settled.state.momentum.clone())
         dropped = (*uploads.dropped, *settled.dropped)
-        clients = tuple(sorted(self.nodes[node] for node in self._chosen))
-        self.rounds.append(Round(server_round, clients, (), False, dropped, settled.skipped))
+        self.rounds.append(Round(server_round, tuple(sorted(clients.values())), (), False, dropped, settled.skipped))
         if settled.skipped is not None:
             LOGGER.log(WARNING, "round %s skipped: %s", server_round, settled.skipped)
             if self._state.skipped >= self.server.max_skipped:
@@ -163,7 +163,7 @@ class RobustStrategy(Strategy):
         for drop in dropped:
             LOGGER.log(WARNING, "round %s: upload of client %s dropped: %s", server_round, drop.client, drop.reason)
         figures: dict[str, Any] = {
-            **_means(metrics),
+            **means(metrics),
             "dropped": len(dropped),
             "skipped": int(settled.skipped is not None),
         }
@@ -181,14 +181,15 @@ class RobustStrategy(Strategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """The plain mean of each finite metric; clients report their own, so it is no measure of a defense."""
-        found = [metrics for reply in replies if (metrics := self._metrics(reply))]
-        return MetricRecord(_means(found)) if found else None
+        found = [metrics for reply in replies if (metrics := metrics_of(reply))]
+        return MetricRecord(means(found)) if found else None
 
     def _begin(self, arrays: ArrayRecord) -> None:
         self._codec = Codec.of(arrays, self.statistic)
         params = self._codec.decode(arrays)
         momentum = torch.zeros(self._codec.layout.weights)
-        self._rows = torch.empty(len(self.records), 0, self._codec.layout.size)
+        counted_by = None if self.server.weighting == "equal" else self.weighted_by_key
+        self._replies = Replies(self._codec, self.records, counted_by)
         self._state = ServerState(0, params, self.rule.init(self._codec.layout), momentum)
         self.rounds = []
 
@@ -228,46 +229,6 @@ class RobustStrategy(Strategy):
             memory = observe(memory, replace(uploads, rows=rows), params, self.rule, layout, self.server)
         return settle(self._state, uploads, self.rule, layout, self.server, self._own_update(), memory)
 
-    def _read(self, replies: list[Message]) -> tuple[Uploads, list[dict[str, float]]]:
-        """The uploads that could be read, in the order of clients, and why the others could not."""
-        assert self._codec is not None
-        assert self._state is not None
-        if self._rows.shape[1] < len(self._chosen):
-            self._rows = torch.empty(len(self.records), len(self._chosen), self._codec.layout.size)
-        examples: list[int] = []
-        clients: list[int] = []
-        metrics: list[dict[str, float]] = []
-        dropped: list[Drop] = []
-        answers = [reply for reply in replies if reply.has_content()]
-        senders = Counter(reply.metadata.src_node_id for reply in answers)
-        found = {reply.metadata.src_node_id: reply for reply in answers}
-        for node in self._chosen:
-            client, reply = self.nodes[node], found.get(node)
-            # A reply's sender is its own word: of two in one name, nobody can tell which is true.
-            if reply is None or senders[node] > 1:
-                dropped.append(Drop(client, "absent" if reply is None else "malformed"))
-                continue
-            try:
-                # Into the next free row: one that turns out malformed is written over.
-                for record, row in zip(self._arrays(reply), self._rows[:, len(clients)], strict=True):
-                    self._codec.decode(record, row)
-                examples.append(self._examples(reply))
-            except Malformed as error:
-                dropped.append(Drop(client, "wrong shape" if error.shape else "malformed"))
-                continue
-            clients.append(client)
-            metrics.append(self._metrics(reply))
-        rows, *ahead = self._rows[:, : len(clients)].sub_(self._state.params)
-        uploads = Uploads(
-            rows=rows,
-            examples=torch.tensor(examples, dtype=torch.int64),
-            losses=torch.full((len(clients),), math.nan),
-            clients=torch.tensor(clients, dtype=torch.int64),
-            dropped=tuple(dropped),
-            lookahead=tuple(ahead),
-        )
-        return uploads, metrics
-
     def _own_update(self) -> Tensor | None:
         """What the server itself would upload (size,), where it can train."""
         if self.root is None:
@@ -278,38 +239,3 @@ class RobustStrategy(Strategy):
             return self._codec.decode(self.root(self._broadcast)) - self._state.params
         except Malformed as error:
             raise Mistake(f"RobustStrategy: root gave back other arrays than the model's: {error}") from error
-
-    def _arrays(self, reply: Message) -> list[ArrayRecord]:
-        records = reply.content.array_records
-        if set(records) != set(self.records):
-            raise Malformed(f"array records {sorted(records)}, not {self.records}")
-        return [records[name] for name in self.records]
-
-    def _examples(self, reply: Message) -> int:
-        if self.server.weighting == "equal":
-            return 1
-        claimed = self._metrics(reply).get(self.weighted_by_key)
-        if claimed is None or not 0 < claimed < 2**31 or not claimed.is_integer():
-            raise Malformed(f"{self.weighted_by_key} is {claimed}")
-        return int(claimed)
-
-    def _metrics(self, reply: Message) -> dict[str, float]:
-        if not reply.has_content():
-            return {}
-        values: dict[str, Any] = {}
-        for record in reply.content.metric_records.values():
-            values.update(record)
-        return {
-            name: float(value)
-            for name, value in values.items()
-            if isinstance(value, int | float) and math.isfinite(value)
-        }
-
-
-def _means(metrics: list[dict[str, float]]) -> dict[str, Any]:
-    """The mean of each metric over the clients that report it."""
-    names = sorted({name for found in metrics for name in found})
-    return {
-        name: sum(found[name] for found in metrics if name in found) / sum(name in found for found in metrics)
-        for name in names
-    }
