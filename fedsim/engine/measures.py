@@ -32,9 +32,9 @@ def measure(
         found["honest_norm"] = float(_lengths(honest.rows[:, :d])[others].mean())
         if struck:
             forged = sent.rows[_among(sent.clients, attackers), :d]
-            mean = _mean(honest.rows[:, :d], others)[None, :].double()
-            found["forged_norm"] = float(_lengths(forged).mean())
-            found["forged_cosine"] = float(torch.nn.functional.cosine_similarity(forged.double(), mean).mean())
+            lengths = _lengths(forged)
+            found["forged_norm"] = float(lengths.mean())
+            found["forged_cosine"] = float(_cosines(forged, lengths, _mean(honest.rows[:, :d], others)).mean())
     if aggregate is not None:
         found["step_norm"] = float(torch.linalg.vector_norm(aggregate.step.double()))
         if aggregate.shares is not None:
@@ -65,6 +65,16 @@ def _lengths(rows: Tensor) -> Tensor:
         # The square of a large float32 overflows.
         lengths = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).cpu()
     return lengths
+
+
+def _cosines(rows: Tensor, lengths: Tensor, mean: Tensor) -> Tensor:
+    """(n,) float64 cosines of rows (n, d) of these lengths (n,) with a mean (d,); 0 of what has no length."""
+    products = rows @ mean
+    if not bool(products.isfinite().all()):
+        # Products of large float32 overflow, though nothing of a cosine is large.
+        products = rows.double() @ mean.double()
+    together = lengths * torch.linalg.vector_norm(mean, dtype=torch.float64).cpu()
+    return torch.where(together > 0, products.double().cpu() / together.clamp(min=1e-300), 0.0)
 
 
 def _mean(rows: Tensor, chosen: Tensor) -> Tensor:
