@@ -5,7 +5,7 @@ from __future__ import annotations
 from clients.adversary import Adversary, Schedule, Stealth
 from clients.none import NoAttack
 from fedsim.build.tables import made, seeded
-from fedsim.config import AttackSection, Config, to_toml
+from fedsim.config import AttackSection, Config, Entry, to_toml
 from fedsim.domain import KNOWLEDGE, Aggregator, Attack, Mistake, Observer, Refused
 from fedsim.seeds import stream
 from fedsim.server import root_samples
@@ -24,6 +24,9 @@ def check(config: Config) -> list[str]:
     watches, several = isinstance(rule, Observer), bool(lookaheads(watched(config, rule).training))
     if config.training.lookahead_every and not watches:
         notes.append(f"training.lookahead_every: {config.strategy.name} watches no lookahead uploads; none are made")
+    inner = getattr(config.strategy, "rule", None)
+    if isinstance(inner, Entry) and isinstance(getattr(rule, "rule", None), Observer):
+        notes.append(f"{inner.name} inside {config.strategy.name} watches no lookahead uploads: it sees one a round")
     every = 1 if config.training.lookahead_every is None else config.training.lookahead_every
     if watches and not several and every:
         notes.append(

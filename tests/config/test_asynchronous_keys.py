@@ -86,6 +86,7 @@ def sees_one(above: int) -> str:
 
 UNSEEN = "note: training.lookahead_every: mean watches no lookahead uploads; none are made"
 IDLE = "note: attack.late changes nothing: there are no lookahead uploads"
+INSIDE = "note: romoa inside nnm watches no lookahead uploads: it sees one a round"
 LATE = ["attack.name=ipm", "attack.clients=2", "attack.late=true"]
 
 
@@ -102,6 +103,7 @@ LATE = ["attack.name=ipm", "attack.clients=2", "attack.late=true"]
         (["strategy={name='mean'}"], []),
         (["strategy={name='mean'}", "training.lookahead_every=2"], [UNSEEN]),
         (["strategy={name='mean'}", "training.lookahead_every=0"], []),
+        (["strategy={name='nnm', byzantine=1, rule={name='romoa'}}"], [INSIDE]),
         (LATE, []),
         ([*LATE, "training.lookahead_every=0"], [IDLE]),
         ([*LATE, "training.steps=1"], [sees_one(1), IDLE]),
